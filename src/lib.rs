@@ -1,0 +1,4 @@
+//! Tenantry: many tenants, one Redis, no change to the application.
+//!
+//! The modules stand in the order in which a command travels; `ARCHITECTURE.md` walks one through them. Each
+//! module's own first lines say what it is for.
