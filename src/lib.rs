@@ -4,3 +4,5 @@
 //! module's own first lines say what it is for.
 
 pub mod resp;
+
+pub mod command;

@@ -1,0 +1,23 @@
+//! What Redis says about a command.
+//!
+//! `TABLE` holds every command that a known server has, as data; `identify` finds the row of a request
+//! and `locate` the arguments that name something. A command that is not in the table is refused, and so is
+//! a request whose names cannot be located: what the proxy does not understand is never forwarded.
+
+mod document;
+mod identify;
+mod keys;
+mod service;
+mod spec;
+mod table;
+mod word;
+
+pub use document::commands_markdown;
+pub use identify::{Unidentified, find, identify};
+pub use keys::{Located, Mark, Unlocatable, locate};
+pub use service::{Lacks, Service};
+pub use spec::{
+    Access, CommandSpec, Connection, Evidence, Flags, Gather, Group, NameKind, NameSpec, Operands, Opt,
+    Release, ReplyRule, Routing, Since, Subcommands, Verdict,
+};
+pub use table::{COMMANDS, TABLE};
