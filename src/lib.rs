@@ -3,6 +3,10 @@
 //! The modules stand in the order in which a command travels; `ARCHITECTURE.md` walks one through them. Each
 //! module's own first lines say what it is for.
 
+pub mod settings;
+
 pub mod resp;
 
 pub mod command;
+
+pub mod tenant;

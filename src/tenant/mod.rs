@@ -1,0 +1,34 @@
+//! Isolation, reviewed in one place: who a connection belongs to, how its requests get the prefix, how
+//! replies lose it.
+
+// Isolation must not depend on a wrapped number or a wrong index.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
+)]
+
+pub mod directory;
+pub mod prefix;
+pub mod reply;
+pub mod scope;
+pub mod secret;
+
+pub use reply::ReplyPlan;
+pub use scope::{Scoped, UpstreamLimits, scope};
+
+/// Database 0 of a tenant `acme`.
+#[cfg(test)]
+pub(crate) fn example_namespace() -> std::sync::Arc<directory::Namespace> {
+    let name = prefix::TenantName::parse("acme").expect("valid");
+    let entry = directory::TenantEntry {
+        prefix: name.default_prefix(),
+        name: name.clone(),
+        upstream: 0,
+        databases: 16,
+        has_listener: true,
+        users: Vec::new(),
+    };
+    let directory = directory::Directory::new(&[entry]).expect("valid");
+    let binding = directory.listener_binding(&name).expect("has a listener");
+    std::sync::Arc::clone(binding.namespace(0).expect("in range"))
+}

@@ -1,0 +1,205 @@
+//! The only door from a request to something that can be sent: every name in it gets its namespace's prefix.
+//!
+//! [`Scoped`] has no other constructor than [`scope`], and everything behind this module takes `Scoped` or
+//! what is made from it. So forwarding a request whose names were not located and prefixed does not compile.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::directory::Namespace;
+use super::reply::ReplyPlan;
+use crate::command::{CommandSpec, Located, NameKind, ReplyRule};
+use crate::resp::{Request, SendQueue, edit};
+
+/// A request inside one tenant's namespace.
+#[derive(Debug)]
+pub struct Scoped<'a> {
+    request: Request<'a>,
+    located: &'a Located,
+    namespace: &'a Arc<Namespace>,
+    rule: ReplyRule,
+    owner: Option<&'a Bytes>,
+}
+
+/// Why a request cannot be put into a namespace; it is not sent. `Display` is the error reply without `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unscopable {
+    /// A name with its prefix is longer than the upstream accepts; it would close the connection of
+    /// everybody.
+    #[error("ERR key is {len} bytes long with its tenant's prefix, limit is {limit} (proto-max-bulk-len)")]
+    NameTooLong {
+        /// Bytes with the prefix.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// With the prefix on each of its names the request is longer than the upstream takes; it would close the
+    /// connection of everybody.
+    #[error(
+        "ERR request is {len} bytes long with its tenant's prefixes, limit is {limit} (client-query-buffer-limit)"
+    )]
+    RequestTooLong {
+        /// Bytes with all prefixes, at most.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The request names another database, or something that is not a key or channel.
+    #[error("ERR this form of the command names {what}, which this version of Tenantry does not support yet")]
+    Unsupported {
+        /// What it names.
+        what: &'static str,
+    },
+}
+
+/// What the upstream accepts; beyond it, it closes the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Bytes in one argument (`proto-max-bulk-len`).
+    pub max_bulk: usize,
+    /// Bytes in one request (`client-query-buffer-limit`).
+    pub max_request: usize,
+}
+
+/// Puts `request` into `namespace`. `located` are its names; `owner` holds the request's bytes if they may be
+/// shared instead of copied.
+#[expect(clippy::inline_always, reason = "see `Session::on_request`")]
+#[inline(always)]
+pub fn scope<'a>(
+    spec: &'static CommandSpec,
+    request: Request<'a>,
+    located: &'a Located,
+    namespace: &'a Arc<Namespace>,
+    limits: UpstreamLimits,
+    owner: Option<&'a Bytes>,
+) -> Result<Scoped<'a>, Unscopable> {
+    let prefix = namespace.prefix.as_bytes().len();
+    for mark in &located.marks {
+        admit(mark.kind)?;
+        let len = request.arg(mark.arg as usize).map_or(0, <[u8]>::len).saturating_add(prefix);
+        if len > limits.max_bulk {
+            return Err(Unscopable::NameTooLong { len, limit: limits.max_bulk });
+        }
+    }
+    // A header grows by a digit or two with its name.
+    let longest =
+        located.marks.len().saturating_mul(prefix.saturating_add(2)).saturating_add(request.bytes().len());
+    if longest > limits.max_request {
+        return Err(Unscopable::RequestTooLong { len: longest, limit: limits.max_request });
+    }
+    Ok(Scoped { request, located, namespace, rule: spec.reply, owner })
+}
+
+/// Whether a name of this kind becomes the tenant's own by a prefix. A prefix has no glob characters (see
+/// [`Prefix`](super::prefix::Prefix)), so patterns need no escaping.
+fn admit(kind: NameKind) -> Result<(), Unscopable> {
+    match kind {
+        NameKind::Key
+        | NameKind::KeyPattern
+        | NameKind::KeyPrefix
+        | NameKind::SortPattern
+        | NameKind::Channel
+        | NameKind::ShardChannel
+        | NameKind::ChannelPattern => Ok(()),
+        NameKind::Database => Err(Unscopable::Unsupported { what: "another database" }),
+        NameKind::Index | NameKind::Alias | NameKind::Dictionary | NameKind::Cursor => {
+            Err(Unscopable::Unsupported { what: "a search index" })
+        }
+        NameKind::Library | NameKind::LibraryPattern | NameKind::Function => {
+            Err(Unscopable::Unsupported { what: "a function" })
+        }
+    }
+}
+
+impl Scoped<'_> {
+    /// Appends the request as it goes upstream and returns its length in bytes.
+    pub fn queue(&self, queue: &mut SendQueue) -> usize {
+        let marks = self.located.marks.iter().map(|mark| mark.arg as usize);
+        edit::queue_prefixed(queue, &self.request, marks, self.namespace.prefix.as_bytes(), self.owner)
+    }
+
+    /// The tenant's upstream, by number.
+    pub fn upstream(&self) -> usize {
+        self.namespace.tenant.upstream
+    }
+
+    /// What is to be done with the reply.
+    pub fn reply_plan(&self) -> ReplyPlan {
+        ReplyPlan::new(self.rule, self.namespace, || {
+            let first = self.located.marks.first().and_then(|mark| self.request.arg(mark.arg as usize));
+            let printed = first.unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default().len();
+            u32::try_from(printed.saturating_add(self.namespace.prefix.as_bytes().len())).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{identify, locate};
+    use crate::resp::OwnedRequest;
+
+    /// The request as it would be sent for the namespace `acme:`, as words.
+    fn sent(words: &[&str]) -> Result<Vec<String>, Unscopable> {
+        let owned = OwnedRequest::from_args(words).expect("words are not empty");
+        let request = owned.as_request();
+        let spec = identify(&request).expect("known");
+        let mut located = Located::new();
+        locate(spec, &request, &mut located).expect("located");
+        let namespace = crate::tenant::example_namespace();
+        let limits = UpstreamLimits { max_bulk: 32, max_request: 200 };
+        let scoped = scope(spec, request, &located, &namespace, limits, None)?;
+        let mut queue = SendQueue::default();
+        scoped.queue(&mut queue);
+        let text = String::from_utf8(queue.tail().to_vec()).expect("ASCII");
+        Ok(text
+            .split("\r\n")
+            .filter(|line| !line.starts_with(['*', '$']) && !line.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    #[test]
+    fn names_of_every_kind_get_the_prefix_and_nothing_else_does() {
+        for (words, expected) in [
+            (vec!["GET", "k"], vec!["GET", "acme:k"]),
+            (vec!["MSET", "a", "1", "b", "2"], vec!["MSET", "acme:a", "1", "acme:b", "2"]),
+            (
+                vec!["SORT", "l", "BY", "w_*", "GET", "#", "STORE", "d"],
+                vec!["SORT", "acme:l", "BY", "acme:w_*", "GET", "#", "STORE", "acme:d"],
+            ),
+            (vec!["PUBLISH", "c", "m"], vec!["PUBLISH", "acme:c", "m"]),
+            (vec!["LMPOP", "2", "a", "b", "LEFT"], vec!["LMPOP", "2", "acme:a", "acme:b", "LEFT"]),
+            (
+                vec!["XREAD", "COUNT", "1", "STREAMS", "s", "0"],
+                vec!["XREAD", "COUNT", "1", "STREAMS", "acme:s", "0"],
+            ),
+        ] {
+            assert_eq!(Ok(expected.into_iter().map(str::to_owned).collect()), sent(&words));
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_upstream_would_refuse_is_not_sent() {
+        let key = "k".repeat(28);
+        assert_eq!(Err(Unscopable::NameTooLong { len: 33, limit: 32 }), sent(&["GET", &key]));
+        assert!(sent(&["GET", &key[..27]]).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_the_prefixes_make_too_long_is_not_sent() {
+        let names = vec!["k"; 15];
+        let words: Vec<&str> = std::iter::once("DEL").chain(names).collect();
+        assert_eq!(Err(Unscopable::RequestTooLong { len: 224, limit: 200 }), sent(&words));
+        assert!(sent(&words[..12]).is_ok());
+    }
+
+    #[test]
+    fn another_database_is_not_reached() {
+        assert_eq!(
+            Err(Unscopable::Unsupported { what: "another database" }),
+            sent(&["COPY", "a", "b", "DB", "1"])
+        );
+    }
+}
