@@ -3,6 +3,8 @@
 //! The modules stand in the order in which a command travels; `ARCHITECTURE.md` walks one through them. Each
 //! module's own first lines say what it is for.
 
+pub mod cli;
+pub mod config;
 pub mod settings;
 
 pub mod resp;

@@ -1,0 +1,488 @@
+//! Every key of the configuration: name, kind, range, default, and what it is for.
+//!
+//! This table is what the configuration is read with and what `config/reference.toml` is written from, so
+//! neither can know a key, a default or a range that the other does not. To add a key: a row here, a line in
+//! `config/mod.rs` that reads it, and `config/reference.toml` anew (the test that compares them says how).
+
+use super::layers::DEFAULT_ADMIN;
+
+/// A section of the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Keys outside any section.
+    Top,
+    /// `[[listener]]`
+    Listener,
+    /// `[admin]`
+    Admin,
+    /// `[upstream.NAME]`
+    Upstream,
+    /// `[tenant.NAME]`
+    Tenant,
+    /// `[[tenant.NAME.user]]`
+    User,
+    /// `[downstream]`
+    Downstream,
+    /// `[start]`
+    Start,
+    /// `[log]`
+    Log,
+}
+
+/// What a key's value is. Bounds are inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, checked where it is used.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A whole number.
+    Integer {
+        /// Least value.
+        least: u64,
+        /// Largest value.
+        most: u64,
+    },
+    /// A size.
+    Size {
+        /// Least value, in bytes.
+        least: u64,
+        /// Largest value, in bytes.
+        most: u64,
+    },
+    /// A duration.
+    Duration {
+        /// Shortest, in milliseconds.
+        least: u64,
+        /// Longest, in milliseconds.
+        most: u64,
+    },
+    /// `true` or `false`.
+    Truth,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// What holds when a key is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This text, read like one that was written.
+    Text(&'static str),
+    /// This number.
+    Integer(u64),
+    /// This truth.
+    Truth(bool),
+    /// No value; what that means.
+    Absent(&'static str),
+    /// It must be written.
+    Required,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Where it belongs.
+    pub section: Section,
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// What holds without it.
+    pub fallback: Fallback,
+    /// What stands in the reference where there is no default to show.
+    pub example: &'static str,
+    /// What it is for. A line break starts a new line in the reference.
+    pub purpose: &'static str,
+}
+
+impl Section {
+    /// All sections in the order of the reference.
+    pub const ALL: &'static [Section] = &[
+        Section::Top,
+        Section::Listener,
+        Section::Admin,
+        Section::Upstream,
+        Section::Tenant,
+        Section::User,
+        Section::Downstream,
+        Section::Start,
+        Section::Log,
+    ];
+
+    /// How the reference heads it.
+    pub fn header(self) -> &'static str {
+        match self {
+            Self::Top => "",
+            Self::Listener => "[[listener]]",
+            Self::Admin => "[admin]",
+            Self::Upstream => "[upstream.main]",
+            Self::Tenant => "[tenant.acme]",
+            Self::User => "[[tenant.acme.user]]",
+            Self::Downstream => "[downstream]",
+            Self::Start => "[start]",
+            Self::Log => "[log]",
+        }
+    }
+
+    /// What the section is for.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Top => "",
+            Self::Listener => {
+                "Where clients connect; as many as wanted.\n\
+                 Without any: one on 127.0.0.1:6380, for the tenant of --tenant."
+            }
+            Self::Admin => "Metrics and health, for the operator only: keep it off public networks.",
+            Self::Upstream => {
+                "A Redis node; the name is yours.\n\
+                 Without any: one named 'main' at redis://127.0.0.1:6379, or where REDIS_URL or \
+                 REDIS_HOST, REDIS_PORT,\n\
+                 REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB say."
+            }
+            Self::Tenant => {
+                "A tenant; its name is made of a-z, 0-9, '_' and '-' (63 at most).\n\
+                 No tenant's prefix may begin another's."
+            }
+            Self::User => {
+                "Who may authenticate as the tenant (AUTH name password). Names are unique over all \
+                 tenants:\n\
+                 the user says which tenant a connection belongs to."
+            }
+            Self::Downstream => "What clients may take of this process.",
+            Self::Start => "What happens before the first client is accepted.",
+            Self::Log => "What is written to standard error.",
+        }
+    }
+
+    /// The names of its subsections.
+    pub fn subsections(self) -> &'static [&'static str] {
+        match self {
+            Self::Top => &["listener", "admin", "upstream", "tenant", "downstream", "start", "log"],
+            Self::Tenant => &["user"],
+            Self::Listener
+            | Self::Admin
+            | Self::Upstream
+            | Self::User
+            | Self::Downstream
+            | Self::Start
+            | Self::Log => &[],
+        }
+    }
+
+    /// Its keys.
+    pub fn keys(self) -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(move |key| key.section == self)
+    }
+
+    /// One of its keys.
+    pub fn key(self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.name == name)
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// Positions inside a request are 32 bit; the MiB below 4 GiB leaves room for headers.
+const LARGEST_REQUEST: u64 = 4095 * MIB;
+
+/// The rows.
+pub const KEYS: &[Key] = &[
+    Key {
+        section: Section::Top,
+        name: "workers",
+        kind: Kind::Integer { least: 1, most: 1024 },
+        fallback: Fallback::Absent("one per core"),
+        example: "4",
+        purpose: "Threads that carry traffic. Each has its own connections to every upstream.",
+    },
+    Key {
+        section: Section::Top,
+        name: "databases",
+        kind: Kind::Choice(&["virtual", "native"]),
+        fallback: Fallback::Text("virtual"),
+        example: "",
+        purpose: "virtual: SELECT works everywhere; each database is a namespace of its own (acme: for 0, \
+                  acme@1: for 1).\n\
+                  native: the databases of the upstream; not yet in this version.",
+    },
+    Key {
+        section: Section::Top,
+        name: "database_count",
+        kind: Kind::Integer { least: 1, most: 1024 },
+        fallback: Fallback::Integer(16),
+        example: "",
+        purpose: "Databases each tenant has; SELECT takes 0 to one less.",
+    },
+    Key {
+        section: Section::Listener,
+        name: "address",
+        kind: Kind::Text,
+        fallback: Fallback::Required,
+        example: "127.0.0.1:6380",
+        purpose: "IP address and port, or unix:/absolute/path.",
+    },
+    Key {
+        section: Section::Listener,
+        name: "tenant",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("clients must authenticate as a user of a tenant"),
+        example: "acme",
+        purpose: "The tenant of all its connections, without credentials.",
+    },
+    Key {
+        section: Section::Listener,
+        name: "unix_mode",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("what the umask leaves"),
+        example: "0660",
+        purpose: "File mode of a unix: socket, in octal.",
+    },
+    Key {
+        section: Section::Admin,
+        name: "enabled",
+        kind: Kind::Truth,
+        fallback: Fallback::Truth(true),
+        example: "",
+        purpose: "Whether there is an admin port.",
+    },
+    Key {
+        section: Section::Admin,
+        name: "address",
+        kind: Kind::Text,
+        fallback: Fallback::Text(DEFAULT_ADMIN),
+        example: "",
+        purpose: "IP address and port.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "url",
+        kind: Kind::Text,
+        fallback: Fallback::Required,
+        example: "redis://127.0.0.1:6379",
+        purpose: "redis://[user[:password]@]host[:port][/db], unix:///path[?db=N], or host:port.\n\
+                  '/', '@', ':', '?' and '%' in user and password are percent-encoded.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "username",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("the URL's, or Redis' default user"),
+        example: "tenantry",
+        purpose: "User to authenticate as; needs a password.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "password",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("the URL's, or none"),
+        example: "env:UPSTREAM_PASSWORD",
+        purpose: "env:NAME or file:/path; goes before a password in the URL.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "connect_timeout",
+        kind: Kind::Duration { least: 1, most: 10 * MINUTE },
+        fallback: Fallback::Text("2s"),
+        example: "",
+        purpose: "From the first packet to the end of the handshake.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "reply_timeout",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("10s"),
+        example: "",
+        purpose: "From sending a command to its reply; then the connection is given up.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "reconnect_min",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("50ms"),
+        example: "",
+        purpose: "Wait before the first attempt to reconnect; doubles with each further one, with jitter.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "reconnect_max",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("2s"),
+        example: "",
+        purpose: "Longest such wait, at least reconnect_min.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "idle_timeout",
+        kind: Kind::Duration { least: SECOND, most: 24 * HOUR },
+        fallback: Fallback::Text("60s"),
+        example: "",
+        purpose: "A connection nobody used for this long is closed.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "max_queued",
+        kind: Kind::Size { least: 64 * KIB, most: TIB },
+        fallback: Fallback::Text("64MiB"),
+        example: "",
+        purpose: "Bytes that may wait to be sent on one connection; beyond it, its clients are not read \
+                  until it drains.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "prefix",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("the tenant's name and ':'"),
+        example: "acme:",
+        purpose: "What each of its keys and channels begins with upstream. Printable ASCII without space \
+                  and * ? [ ] \\ ^ { },\n\
+                  ending with a separator such as ':'; a database's number goes before that.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "upstream",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("the only one"),
+        example: "main",
+        purpose: "Where its keys live.",
+    },
+    Key {
+        section: Section::User,
+        name: "name",
+        kind: Kind::Text,
+        fallback: Fallback::Required,
+        example: "acme",
+        purpose: "The user's name. A user named 'default' may also use AUTH with the password alone.",
+    },
+    Key {
+        section: Section::User,
+        name: "secrets",
+        kind: Kind::Texts,
+        fallback: Fallback::Required,
+        example: "sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c",
+        purpose: "Passwords, any of which is accepted (two at once while one is rotated out): \
+                  \"sha256:<64 hexadecimal digits>\",\n\
+                  \"env:NAME\", \"file:/path\". A digest is made with: printf %s 'the password' | \
+                  sha256sum",
+    },
+    Key {
+        section: Section::User,
+        name: "prefix",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("the tenant's whole namespace"),
+        example: "session:",
+        purpose: "A feature: a further prefix inside the tenant's. Then no user or listener may have the \
+                  tenant without one.",
+    },
+    Key {
+        section: Section::User,
+        name: "database",
+        kind: Kind::Integer { least: 0, most: 1023 },
+        fallback: Fallback::Integer(0),
+        example: "",
+        purpose: "The database its connections start in.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_connections",
+        kind: Kind::Integer { least: 1, most: 1_000_000 },
+        fallback: Fallback::Integer(10_000),
+        example: "",
+        purpose: "Client connections at a time, over all listeners.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_request",
+        kind: Kind::Size { least: 16 * KIB, most: LARGEST_REQUEST },
+        fallback: Fallback::Text("1GiB"),
+        example: "",
+        purpose: "Bytes of one request (Redis: client-query-buffer-limit).",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_bulk",
+        kind: Kind::Size { least: KIB, most: LARGEST_REQUEST },
+        fallback: Fallback::Text("512MiB"),
+        example: "",
+        purpose: "Bytes of one argument, and of a key with its prefix (Redis: proto-max-bulk-len). Not \
+                  above max_request,\n\
+                  and not above the upstream's proto-max-bulk-len.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_output",
+        kind: Kind::Size { least: 16 * KIB, most: TIB },
+        fallback: Fallback::Text("1GiB"),
+        example: "",
+        purpose: "Bytes of replies held for a client that does not read them; beyond it the client is \
+                  closed.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_pipeline",
+        kind: Kind::Integer { least: 1, most: 1_000_000 },
+        fallback: Fallback::Integer(10_000),
+        example: "",
+        purpose: "Replies owed to one client before it is no longer read.",
+    },
+    Key {
+        section: Section::Start,
+        name: "wait_for_upstream",
+        kind: Kind::Truth,
+        fallback: Fallback::Truth(false),
+        example: "",
+        purpose: "true: listeners open only once every upstream has answered.",
+    },
+    Key {
+        section: Section::Log,
+        name: "format",
+        kind: Kind::Choice(&["pretty", "json"]),
+        fallback: Fallback::Text("pretty"),
+        example: "",
+        purpose: "For people, or one JSON object per line.",
+    },
+    Key {
+        section: Section::Log,
+        name: "level",
+        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        fallback: Fallback::Text("info"),
+        example: "",
+        purpose: "The least important level that is written. Keys and values appear at debug and below \
+                  only.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_can_be_taken_for_a_service_link() {
+        // An orchestrator sets TENANTRY_PORT and the like for a service of that name; those are ignored.
+        for key in KEYS {
+            assert!(!key.name.contains("port") && !key.name.contains("service"), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_key_without_default_has_an_example() {
+        for key in KEYS {
+            let needs_example = matches!(key.fallback, Fallback::Absent(_) | Fallback::Required);
+            assert_eq!(needs_example, !key.example.is_empty(), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_in_a_section() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(
+                !KEYS[..at].iter().any(|other| other.section == key.section && other.name == key.name),
+                "{key:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,921 @@
+//! Configuration as an operator meets it: what a file, the environment and flags come to, and what is said
+//! about mistakes. Reports are compared whole, since their wording is what the operator works with.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tenantry::config::keys::{Fallback, KEYS, Kind, Section};
+use tenantry::config::layers::{Environment, Flags};
+use tenantry::config::{self, Config, Sources, reference};
+use tenantry::settings::{Address, Endpoint, LogFormat, Password};
+use tenantry::tenant::directory::Binding;
+use tenantry::tenant::prefix::TenantName;
+
+fn sources(flags: Flags, environment: &[(&str, &str)]) -> Sources {
+    let environment: Environment = environment.iter().copied().collect();
+    Sources { flags, environment, cores: NonZeroUsize::new(2).unwrap() }
+}
+
+fn with_file(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    config::parse(Some(("t.toml", text)), &sources(Flags::default(), environment))
+        .map_err(|report| report.to_string())
+}
+
+fn without_file(environment: &[(&str, &str)]) -> Result<Config, String> {
+    config::parse(None, &sources(Flags::default(), environment)).map_err(|report| report.to_string())
+}
+
+fn with_flags(flags: Flags, environment: &[(&str, &str)], text: &str) -> Config {
+    config::parse(Some(("t.toml", text)), &sources(flags, environment)).unwrap()
+}
+
+fn for_acme() -> Flags {
+    Flags { tenant: Some("acme".to_owned()), ..Flags::default() }
+}
+
+fn acme() -> TenantName {
+    TenantName::parse("acme").unwrap()
+}
+
+/// What is wrong with `text`, exactly.
+#[track_caller]
+fn assert_report(text: &str, expected: &str) {
+    assert_eq!(expected.trim_start(), with_file(text, &[]).map(|config| config.summary()).unwrap_err());
+}
+
+fn tcp(text: &str) -> Address {
+    Address::Tcp(text.parse().unwrap())
+}
+
+// Good configurations.
+
+#[test]
+fn a_tenant_is_all_that_must_be_said() {
+    let config = config::parse(None, &sources(for_acme(), &[])).unwrap();
+    assert_eq!(2, config.workers.get());
+    let [listener] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
+    assert_eq!((tcp("127.0.0.1:6380"), Some(acme())), (listener.address.clone(), listener.tenant.clone()));
+    assert_eq!(Some("127.0.0.1:9180".parse().unwrap()), config.admin.map(|admin| admin.address));
+    let [upstream] = config.upstreams.as_slice() else { panic!("{:?}", config.upstreams) };
+    assert_eq!(("main", "127.0.0.1:6379"), (upstream.name.as_str(), upstream.endpoint.to_string().as_str()));
+    let binding = config.directory.listener_binding(&acme()).unwrap();
+    assert_eq!("acme@15:", binding.namespace(15).unwrap().prefix.as_str());
+    assert_eq!(
+        "configuration is good: 1 listener, 1 upstream, 1 tenant, 0 users, 2 workers",
+        config.summary()
+    );
+}
+
+#[test]
+fn the_standalone_example_is_two_tenants() {
+    let text = include_str!("../config/standalone.toml");
+    let config = with_file(text, &[]).unwrap();
+    assert_eq!(
+        "configuration is good: 2 listeners, 1 upstream, 2 tenants, 2 users, 2 workers",
+        config.summary()
+    );
+    let shop = config.directory.authenticate(b"globex-shop", b"globex-shop").unwrap();
+    assert_eq!("globex:shop:", shop.namespace(shop.home_database()).unwrap().prefix.as_str());
+    for password in ["globex-session", "globex-session-next"] {
+        let session = config.directory.authenticate(b"globex-session", password.as_bytes()).unwrap();
+        assert_eq!("globex@1:session:", session.namespace(session.home_database()).unwrap().prefix.as_str());
+    }
+    assert!(config.directory.listener_binding(&TenantName::parse("globex").unwrap()).is_none());
+}
+
+#[test]
+fn every_setting_arrives() {
+    let text = r#"
+workers = 3
+database_count = 4
+log = { format = "json", level = "debug" }
+[[listener]]
+address = "unix:/run/tenantry/acme.sock"
+tenant = "acme"
+unix_mode = "0660"
+[admin]
+enabled = false
+[upstream.cache]
+url = "redis://u:p@[::1]:7000/2"
+connect_timeout = "1s"
+reply_timeout = "2s"
+reconnect_min = "3ms"
+reconnect_max = "4s"
+idle_timeout = "5m"
+max_queued = "64KiB"
+[upstream.other]
+url = "unix:///run/redis.sock"
+[downstream]
+max_connections = 5
+max_request = "2MiB"
+max_bulk = 1048576
+max_output = "16KiB"
+max_pipeline = 6
+[start]
+wait_for_upstream = true
+[tenant.acme]
+prefix = "a/"
+upstream = "other"
+"#;
+    let config = with_file(text, &[]).unwrap();
+    assert_eq!((3, None), (config.workers.get(), config.admin));
+    let listener = &config.listeners[0];
+    assert_eq!(Address::Unix(PathBuf::from("/run/tenantry/acme.sock")), listener.address);
+    assert_eq!(Some(0o660), listener.unix_mode);
+    let cache = &config.upstreams[0];
+    assert_eq!(Endpoint::Tcp { host: "::1".to_owned(), port: 7000 }, cache.endpoint);
+    let credentials =
+        (cache.username.as_deref(), cache.password.as_ref().map(Password::reveal), cache.database);
+    assert_eq!((Some("u"), Some("p"), 2), credentials);
+    assert_eq!(
+        (Duration::from_secs(1), Duration::from_secs(2)),
+        (cache.connect_timeout, cache.reply_timeout)
+    );
+    assert_eq!(
+        (Duration::from_millis(3), Duration::from_secs(4)),
+        (cache.reconnect_min, cache.reconnect_max)
+    );
+    assert_eq!((Duration::from_secs(300), 65_536), (cache.idle_timeout, cache.max_queued));
+    assert_eq!(Endpoint::Unix(PathBuf::from("/run/redis.sock")), config.upstreams[1].endpoint);
+    let limits = config.downstream;
+    assert_eq!((5, 2 << 20, 1 << 20), (limits.max_connections, limits.max_request, limits.max_bulk));
+    assert_eq!((16 << 10, 6), (limits.max_output, limits.max_pipeline));
+    assert_eq!((true, LogFormat::Json), (config.start.wait_for_upstream, config.log.format));
+    assert_eq!(tracing::Level::DEBUG, config.log.level);
+    let binding = config.directory.listener_binding(&acme()).unwrap();
+    assert_eq!(("a@3/", 1), (binding.namespace(3).unwrap().prefix.as_str(), binding.tenant().upstream));
+    assert!(binding.namespace(4).is_none());
+}
+
+// Precedence.
+
+#[test]
+fn flags_go_before_environment_before_file_before_default() {
+    let file = "workers = 3\n[tenant.acme]\n[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n";
+    let environment = [("TENANTRY_WORKERS", "4"), ("TENANTRY_LISTEN", "127.0.0.1:2")];
+    let flags =
+        Flags { workers: Some("5".to_owned()), listen: Some("127.0.0.1:3".to_owned()), ..Flags::default() };
+    let seen = |config: &Config| (config.workers.get(), config.listeners[0].address.clone());
+    assert_eq!((3, tcp("127.0.0.1:1")), seen(&with_file(file, &[]).unwrap()));
+    assert_eq!((4, tcp("127.0.0.1:2")), seen(&with_file(file, &environment).unwrap()));
+    assert_eq!((5, tcp("127.0.0.1:3")), seen(&with_flags(flags, &environment, file)));
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let config =
+        without_file(&[("TENANTRY_TENANT", "acme"), ("TENANTRY_WORKERS", ""), ("REDIS_URL", "")]).unwrap();
+    assert_eq!(
+        (2, "127.0.0.1:6379"),
+        (config.workers.get(), config.upstreams[0].endpoint.to_string().as_str())
+    );
+}
+
+#[test]
+fn everything_can_come_from_variables() {
+    let environment = [
+        ("TENANTRY_LISTENER_1_ADDRESS", "127.0.0.1:1"),
+        ("TENANTRY_LISTENER_2_ADDRESS", "127.0.0.1:2"),
+        ("TENANTRY_LISTENER_2_TENANT", "acme"),
+        ("TENANTRY_UPSTREAM_MAIN_URL", "redis://cache"),
+        ("TENANTRY_UPSTREAM_MAIN_PASSWORD", "in clear"),
+        ("TENANTRY_TENANT_ACME_PREFIX", "a:"),
+        ("TENANTRY_TENANT_ACME_USER_1_NAME", "bob"),
+        ("TENANTRY_TENANT_ACME_USER_1_SECRETS", "env:OLD, env:NEW"),
+        ("TENANTRY_START_WAIT_FOR_UPSTREAM", "true"),
+        ("TENANTRY_DOWNSTREAM_MAX_PIPELINE", "7"),
+        ("TENANTRY_DOWNSTREAM_MAX_BULK", "1MiB"),
+        ("TENANTRY_ADMIN_ENABLED", "false"),
+        ("OLD", "old password"),
+        ("NEW", "new password"),
+    ];
+    let config = without_file(&environment).unwrap();
+    assert_eq!(tcp("127.0.0.1:2"), config.listeners[1].address);
+    assert_eq!("in clear", config.upstreams[0].password.as_ref().unwrap().reveal());
+    assert!(config.directory.authenticate(b"bob", b"old password").is_some());
+    assert_eq!("bob", config.directory.authenticate(b"bob", b"new password").unwrap().user_name());
+    let limits = (config.downstream.max_pipeline, config.downstream.max_bulk, config.start.wait_for_upstream);
+    assert_eq!((7, 1 << 20, true), limits);
+    assert!(config.admin.is_none());
+}
+
+#[test]
+fn variables_find_names_with_dashes() {
+    let file = "[upstream.us-east]\nurl = \"a\"\n[tenant.acme]\n[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n";
+    let config = with_file(file, &[("TENANTRY_UPSTREAM_US_EAST_URL", "b")]).unwrap();
+    let upstreams: Vec<String> =
+        config.upstreams.iter().map(|u| format!("{} {}", u.name, u.endpoint)).collect();
+    assert_eq!(vec!["us-east b:6379"], upstreams);
+}
+
+#[test]
+fn redis_variables_name_the_upstream_only_where_nothing_else_does() {
+    let endpoint = |config: Config| {
+        let upstream = &config.upstreams[0];
+        let password = upstream.password.as_ref().map(|password| password.reveal().to_owned());
+        (upstream.endpoint.to_string(), upstream.database, password)
+    };
+    let parts = [("REDIS_HOST", "cache"), ("REDIS_PORT", "7000"), ("REDIS_DB", "2"), ("REDIS_PASSWORD", "p")];
+    let tenant = [("TENANTRY_TENANT", "acme")];
+    let all = [tenant.as_slice(), &parts].concat();
+    assert_eq!(("cache:7000".to_owned(), 2, Some("p".to_owned())), endpoint(without_file(&all).unwrap()));
+    let url = [all.as_slice(), &[("REDIS_URL", "redis://:q@url:7001/3")]].concat();
+    assert_eq!(("url:7001".to_owned(), 3, Some("q".to_owned())), endpoint(without_file(&url).unwrap()));
+    let ours = [url.as_slice(), &[("TENANTRY_UPSTREAM", "ours")]].concat();
+    assert_eq!(("ours:6379".to_owned(), 0, None), endpoint(without_file(&ours).unwrap()));
+    let file = "[upstream.main]\nurl = \"file\"\n";
+    assert_eq!(("file:6379".to_owned(), 0, None), endpoint(with_file(file, &url).unwrap()));
+}
+
+#[test]
+fn variables_that_an_orchestrator_sets_for_services_are_ignored() {
+    let environment = [
+        ("TENANTRY_TENANT", "acme"),
+        ("TENANTRY_SERVICE_HOST", "10.0.0.1"),
+        ("TENANTRY_SERVICE_PORT", "6380"),
+        ("TENANTRY_SERVICE_PORT_REDIS", "6380"),
+        ("TENANTRY_PORT", "tcp://10.0.0.1:6380"),
+        ("TENANTRY_PORT_6380_TCP_ADDR", "10.0.0.1"),
+        ("TENANTRY_ADMIN_PORT", "tcp://10.0.0.1:9180"),
+        ("REDIS_PORT", "tcp://10.0.0.2:6379"),
+    ];
+    let config = without_file(&environment).unwrap();
+    assert_eq!("127.0.0.1:6379", config.upstreams[0].endpoint.to_string());
+}
+
+// Secrets.
+
+#[test]
+fn secrets_come_from_variables_files_and_digests() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("secret");
+    std::fs::write(&path, "from file\n").unwrap();
+    let text = format!(
+        "[tenant.acme]\n[[tenant.acme.user]]\nname = \"default\"\nsecrets = [\"env:ACME\", \"file:{0}\", \
+         \"sha256:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7\"]\n\
+         [[listener]]\naddress = \"127.0.0.1:1\"\n[upstream.main]\nurl = \"cache\"\npassword = \"file:{0}\"\n",
+        path.display()
+    );
+    let config = with_file(&text, &[("ACME", "from variable")]).unwrap();
+    for password in ["from variable", "from file", "hunter2"] {
+        assert!(config.directory.authenticate(b"default", password.as_bytes()).is_some(), "{password}");
+    }
+    assert!(config.directory.authenticate(b"default", b"from file\n").is_none());
+    assert!(config.directory.has_user(b"default"));
+    assert_eq!("from file", config.upstreams[0].password.as_ref().unwrap().reveal());
+}
+
+#[test]
+fn nothing_that_is_printed_shows_a_secret() {
+    let text = "[upstream.main]\nurl = \"redis://:hunter2@cache\"\n[tenant.acme]\n[[tenant.acme.user]]\n\
+                name = \"a\"\nsecrets = [\"env:A\"]\n[[listener]]\naddress = \"127.0.0.1:1\"\n";
+    let config = with_file(text, &[("A", "hunter2")]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    let flawed = "[upstream.a]\nurl = \"redis://:hunter2/@cache\"\n[upstream.b]\nurl = \"hunter2://x\"\n\
+                  password = \"hunter2\"\n[upstream.c]\nurl = \"redis://x:hunter2\"\n[tenant.acme]\n\
+                  [[tenant.acme.user]]\nname = \"a\"\nsecrets = [\"hunter2\", \"sha256:hunter2\"]\n";
+    let report = with_file(flawed, &[]).unwrap_err();
+    assert!(!report.contains("hunter2"), "{report}");
+}
+
+// The reference.
+
+#[test]
+fn the_reference_is_what_the_key_table_says() {
+    let expected = reference::render();
+    let written = concat!(env!("CARGO_TARGET_TMPDIR"), "/reference.toml");
+    std::fs::write(written, &expected).unwrap();
+    assert_eq!(expected, include_str!("../config/reference.toml"), "cp {written} config/reference.toml");
+}
+
+/// The lines of the reference with their `#` taken off, where `is_wanted` says so. Prose has a space behind
+/// it.
+fn uncommented(is_wanted: impl Fn(Section, &str) -> bool) -> String {
+    let mut section = Section::Top;
+    let mut lines = Vec::new();
+    for line in include_str!("../config/reference.toml").lines() {
+        let Some(line) = line.strip_prefix('#').filter(|line| !line.is_empty() && !line.starts_with(' '))
+        else {
+            continue;
+        };
+        let header = Section::ALL.iter().find(|section| section.header() == line);
+        section = header.copied().unwrap_or(section);
+        let key = line.split(" = ").next().unwrap();
+        if header.is_some() || is_wanted(section, key) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let has_value = |section: Section, name: &str| match section.key(name).unwrap().fallback {
+        Fallback::Text(_) | Fallback::Integer(_) | Fallback::Truth(_) | Fallback::Required => true,
+        Fallback::Absent(_) => (section, name) == (Section::Listener, "tenant"),
+    };
+    let shown = with_file(&uncommented(has_value), &[]).unwrap();
+    let default = config::parse(None, &sources(for_acme(), &[])).unwrap();
+    let settings = |config: &Config| {
+        let Config { workers, listeners, admin, upstreams, downstream, start, log, directory: _ } = config;
+        format!("{workers:?} {listeners:?} {admin:?} {upstreams:?} {downstream:?} {start:?} {log:?}")
+    };
+    assert_eq!(settings(&default), settings(&shown));
+    assert!(shown.directory.authenticate(b"acme", b"acme-secret").is_some());
+}
+
+#[test]
+fn every_example_of_the_reference_is_a_good_value() {
+    // Examples of keys that exclude each other stand side by side; that is all that may be said about them.
+    let expected = "\
+t.toml:7:13: listener[1].unix_mode: applies to unix: sockets only
+    leave it out, or listen on \"unix:/absolute/path\"
+t.toml:27:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
+tenant's listener
+    keep them apart: give the tenant's listener a prefix of its own instead of 'acme:' (remove the listener's tenant \
+and add a user with a prefix)
+2 mistakes in the configuration";
+    let report = with_file(&uncommented(|_, _| true), &[("UPSTREAM_PASSWORD", "p")]).unwrap_err();
+    assert_eq!(expected, report);
+}
+
+#[test]
+fn the_environment_reaches_every_key() {
+    for key in KEYS {
+        let header = format!("#{}", key.section.header());
+        let is_before = |line: &&str| key.section != Section::Top && *line != header;
+        let lines: Vec<&str> =
+            include_str!("../config/reference.toml").lines().skip_while(is_before).collect();
+        let at = lines.iter().position(|line| line.starts_with(&format!("#{} = ", key.name))).unwrap();
+        let variable = lines[at - 1].trim_start_matches("# ");
+        // A value that no key takes: the report must point at the variable and the key.
+        let flawed = match key.kind {
+            Kind::Text | Kind::Texts => continue,
+            Kind::Integer { .. }
+            | Kind::Size { .. }
+            | Kind::Duration { .. }
+            | Kind::Truth
+            | Kind::Choice(_) => "?",
+        };
+        let report = without_file(&[("TENANTRY_TENANT", "acme"), (variable, flawed)]).unwrap_err();
+        assert!(report.starts_with(&format!("environment {variable}: ")), "{report}");
+        assert!(report.contains(key.name), "{report}");
+    }
+}
+
+// Isolation.
+
+/// A document with these tenants: prefix, whether it has a listener, and its users' prefixes.
+fn document_of(tenants: &[(String, bool, Vec<Option<String>>)]) -> String {
+    let mut text =
+        "database_count = 12\n[[listener]]\naddress = \"127.0.0.1:0\"\ntenant = \"t0\"\n".to_owned();
+    for (number, (prefix, has_listener, users)) in tenants.iter().enumerate() {
+        writeln!(text, "[tenant.t{number}]\nprefix = \"{prefix}\"").unwrap();
+        for (user, feature) in users.iter().enumerate() {
+            let feature =
+                feature.as_ref().map_or(String::new(), |feature| format!("prefix = \"{feature}\"\n"));
+            let name = format!("[[tenant.t{number}.user]]\nname = \"{number}-{user}\"");
+            writeln!(text, "{name}\nsecrets = [\"env:P\"]\n{feature}").unwrap();
+        }
+        if *has_listener {
+            writeln!(text, "[[listener]]\naddress = \"127.0.0.1:0\"\ntenant = \"t{number}\"").unwrap();
+        }
+    }
+    text
+}
+
+/// Every prefix that any connection can come to have, once per tenant.
+fn reachable_prefixes(
+    config: &Config,
+    tenants: &[(String, bool, Vec<Option<String>>)],
+) -> BTreeSet<(Vec<u8>, usize)> {
+    let users = tenants
+        .iter()
+        .enumerate()
+        .flat_map(|(t, (_, _, users))| (0..users.len()).map(move |u| format!("{t}-{u}")));
+    let by_user = users.map(|user| config.directory.authenticate(user.as_bytes(), b"p").unwrap());
+    let by_listener =
+        config.listeners.iter().filter_map(|l| config.directory.listener_binding(l.tenant.as_ref()?));
+    let bindings: Vec<_> = by_user.chain(by_listener).collect();
+    let of_binding = |binding: &Arc<Binding>| {
+        let prefix = |database| binding.namespace(database).unwrap().prefix.as_bytes().to_vec();
+        (0..binding.databases())
+            .map(|database| (prefix(database), binding.tenant().index))
+            .collect::<Vec<_>>()
+    };
+    bindings.iter().flat_map(of_binding).collect()
+}
+
+proptest! {
+    /// Few letters and all the separators, so that prefixes meet often.
+    #[test]
+    fn no_accepted_configuration_has_a_namespace_that_begins_another(
+        tenants in prop::collection::vec((
+            "[ab1]{0,2}[:@_]?[ab1]{0,2}[:_]",
+            any::<bool>(),
+            prop::collection::vec(prop::option::of("[ab1@]{0,2}[:_]"), 0..3),
+        ), 1..4)
+    ) {
+        if let Ok(config) = with_file(&document_of(&tenants), &[("P", "p")]) {
+            let prefixes: Vec<(Vec<u8>, usize)> = reachable_prefixes(&config, &tenants).into_iter().collect();
+            // Sorted, so whatever begins another stands right before one that it begins.
+            for pair in prefixes.windows(2) {
+                prop_assert!(!pair[1].0.starts_with(&pair[0].0), "{:?}", pair);
+            }
+        }
+    }
+}
+
+// Mistakes.
+
+#[test]
+fn syntax_errors_are_all_told() {
+    assert_report(
+        "workers = 
+tenant = [
+x
+",
+        "
+t.toml:1:11: not TOML: string values must be quoted, expected literal string
+    config/reference.toml shows every key in its place
+t.toml:3:1: not TOML: string values must be quoted, expected literal string
+    config/reference.toml shows every key in its place
+t.toml:3:2: not TOML: unclosed array, expected `]`
+    config/reference.toml shows every key in its place
+3 mistakes in the configuration",
+    );
+}
+
+#[test]
+fn an_empty_file_lacks_a_tenant() {
+    assert_report(
+        "",
+        "
+t.toml: no tenant is configured
+    give a file: tenantry --config FILE (config/standalone.toml is an example),
+    or one tenant: tenantry --tenant acme (listens on 127.0.0.1:6380, for redis://127.0.0.1:6379)
+1 mistake in the configuration",
+    );
+}
+
+#[test]
+fn unknown_keys_are_told_with_what_was_meant() {
+    assert_report(
+        r#"wrokers = 1
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+prot = 1
+[admin]
+port = 1
+[upstream.main]
+url = "cache"
+conect_timeout = "1s"
+[upstream.main.breaker]
+consecutive_failures = 5
+[tenant.acme]
+prefx = "a:"
+[tenant.acme.limits]
+[listen]
+"#,
+        "
+t.toml:1:1: wrokers: no such key
+    did you mean workers?
+t.toml:5:1: listener[1].prot: no such key
+    known here: address, tenant, unix_mode
+t.toml:7:1: admin.port: no such key
+    known here: enabled, address
+t.toml:10:1: upstream.main.conect_timeout: no such key
+    did you mean connect_timeout?
+t.toml:11:16: upstream.main.breaker: no such key
+    known here: url, username, password, connect_timeout, reply_timeout, reconnect_min, reconnect_max, idle_timeout, max_queued
+t.toml:14:1: tenant.acme.prefx: no such key
+    did you mean prefix?
+t.toml:15:14: tenant.acme.limits: no such key
+    known here: prefix, upstream, user
+t.toml:16:2: listen: no such key
+    did you mean listener?
+8 mistakes in the configuration",
+    );
+}
+
+#[test]
+fn values_of_the_wrong_type() {
+    assert_report(
+        r#"workers = 1.5
+database_count = "16"
+databases = 1
+log = 3
+listener = "127.0.0.1:1"
+start = { wait_for_upstream = "yes" }
+[upstream.main]
+url = 1
+connect_timeout = 2
+max_queued = 99999999999999999999
+[tenant]
+acme = 3
+[[tenant.globex.user]]
+name = true
+secrets = "env:X"
+"#,
+        r#"
+t.toml:1:11: workers: is a number with a fraction, not a whole number
+    write a whole number, 1 to 1024
+t.toml:2:18: database_count: is a text, not a whole number
+    write a whole number, 1 to 1024
+t.toml:3:13: databases: is a number, not a text
+    write "virtual" or "native"
+t.toml:4:7: log: is a number, not a section
+    write it as a section, with [brackets] around its name
+t.toml:5:12: listener: is a text, not a list of sections
+    write each as a section, with [[brackets]] around its name
+t.toml:6:31: start.wait_for_upstream: is a text, not true or false
+    write true or false
+t.toml:8:7: upstream.main.url: is a number, not a text
+    write a text in quotes
+t.toml:9:19: upstream.main.connect_timeout: is a number, not a duration
+    write "250ms" or the like (ms, s, m, h), 1ms to 10m
+t.toml:10:14: upstream.main.max_queued: is too large a number, not a size
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 64KiB to 1TiB
+t.toml:12:8: tenant.acme: is a number, not a section
+    write it as a section, with [brackets] around its name
+t.toml:14:8: tenant.globex.user[1].name: is true or false, not a text
+    write a text in quotes
+t.toml:15:11: tenant.globex.user[1].secrets: is a text, not a list of texts
+    write a list of texts: ["…", "…"]
+12 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    assert_report(
+        r#"workers = 0
+database_count = 1025
+databases = "native"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[downstream]
+max_bulk = "2GiB"
+max_request = "5GiB"
+max_output = 1
+max_pipeline = -1
+[log]
+format = "xml"
+[tenant.acme]
+[upstream.main]
+url = "cache"
+connect_timeout = "2"
+reply_timeout = "0s"
+reconnect_min = "3s"
+idle_timeout = "1.5h"
+max_queued = "64MB"
+"#,
+        r#"
+t.toml:1:11: workers: is out of range
+    write a whole number, 1 to 1024
+t.toml:2:18: database_count: is out of range
+    write a whole number, 1 to 1024
+t.toml:3:13: databases: is not yet in this version
+    write "virtual", or leave it out
+t.toml:9:15: downstream.max_request: is out of range
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 16KiB to 4095MiB
+t.toml:10:14: downstream.max_output: is out of range
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 16KiB to 1TiB
+t.toml:11:16: downstream.max_pipeline: is out of range
+    write a whole number, 1 to 1000000
+t.toml:13:10: log.format: is not "pretty" or "json"
+    write "pretty" or "json"
+t.toml:17:19: upstream.main.connect_timeout: has no unit
+    write "250ms" or the like (ms, s, m, h), 1ms to 10m
+t.toml:18:17: upstream.main.reply_timeout: is out of range
+    write "250ms" or the like (ms, s, m, h), 1ms to 1h
+t.toml:19:17: upstream.main.reconnect_min: is larger than reconnect_max
+    lower it, or raise reconnect_max
+t.toml:20:16: upstream.main.idle_timeout: does not begin with a whole number
+    write "250ms" or the like (ms, s, m, h), 1s to 24h
+t.toml:21:14: upstream.main.max_queued: has an unknown unit
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 64KiB to 1TiB
+12 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn addresses_that_nobody_can_use() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:6380"
+tenant = "acne"
+unix_mode = "0660"
+[[listener]]
+address = "unix:relative"
+unix_mode = "rw"
+tenant = "acme"
+[[listener]]
+address = "127.0.0.1:9180"
+tenant = "acme"
+[[listener]]
+address = "localhost:1"
+[[listener]]
+tenant = "acme"
+[tenant.acme]
+"#,
+        r#"
+t.toml:3:10: listener[1].tenant: names no configured tenant
+    write "acme"
+t.toml:4:13: listener[1].unix_mode: applies to unix: sockets only
+    leave it out, or listen on "unix:/absolute/path"
+t.toml:6:11: listener[2].address: is not an IP address with a port
+    write "127.0.0.1:6380", "[::1]:6380" or "unix:/absolute/path" or the like
+t.toml:7:13: listener[2].unix_mode: is not a file mode
+    write three or four octal digits in quotes, such as "0660"
+t.toml:12:1: listener[4]: nobody can use it: it has no tenant, and no tenant has a user
+    give the listener a tenant = "…", or a tenant a [[tenant.NAME.user]] to authenticate as
+t.toml:13:11: listener[4].address: is not an IP address with a port
+    write "127.0.0.1:6380", "[::1]:6380" or "unix:/absolute/path" or the like
+t.toml:14:1: listener[5].address: is missing
+    write it, such as address = "127.0.0.1:6380"
+t.toml: admin.address: is the address of listener[3] already
+    give each an address of its own
+8 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn an_admin_address_must_be_a_port() {
+    assert_report(
+        r#"[admin]
+address = "unix:/run/admin.sock"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[tenant.acme]
+"#,
+        r#"
+t.toml:2:11: admin.address: is not an IP address with a port
+    write "127.0.0.1:9180" or the like
+1 mistake in the configuration"#,
+    );
+}
+
+#[test]
+fn upstreams_that_cannot_be_reached() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[upstream.a]
+url = "redis://:pass/word@cache"
+[upstream.b]
+url = "rediss://cache"
+password = "hunter2"
+[upstream.C]
+url = "redis://u@cache"
+[upstream.d]
+username = "u"
+[upstream.e]
+url = "redis://cache?db=1"
+[tenant.acme]
+[tenant.globex]
+upstream = "z"
+"#,
+        r#"
+t.toml:5:7: upstream.a.url: port is not a number from 1 to 65535
+    write redis://[user[:password]@]host[:port][/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
+t.toml:7:7: upstream.b.url: scheme rediss:// is not yet in this version
+    use redis:// or unix:// to one node
+t.toml:8:12: upstream.b.password: is written in clear
+    write "env:NAME" or "file:/path": Redis must be told it in clear, so a digest will not do
+t.toml:9:11: upstream.C: an upstream's name is made of a-z, 0-9, '_' and '-'
+    rename it
+t.toml:10:7: upstream.C.url: has a username but no password
+    add the password: user:password@ in the url, or password = "env:NAME"
+t.toml:11:11: upstream.d.url: is missing
+    write it, such as url = "redis://127.0.0.1:6379"
+t.toml:14:7: upstream.e.url: parameter after '?' is not known
+    only unix:///path?db=N has a parameter; redis:// has its database after the host: /N
+t.toml:15:9: tenant.acme.upstream: is missing, and there are 5 upstreams
+    write "a", "b", "C", "d" or "e"
+t.toml:17:12: tenant.globex.upstream: names no configured upstream
+    write "a", "b", "C", "d" or "e"
+9 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn users_that_cannot_authenticate() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:1"
+[tenant.acme]
+[[tenant.acme.user]]
+name = "bob"
+secrets = ["hunter2", "sha256:12", "env:NOPE", "file:/no/such/secret", 3]
+[[tenant.acme.user]]
+name = "eve"
+secrets = []
+database = 16
+[[tenant.acme.user]]
+name = "a b"
+[tenant.globex]
+[[tenant.globex.user]]
+name = "bob"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+"#,
+        r#"
+t.toml:6:12: tenant.acme.user[1].secrets: is written in clear
+    write "env:NAME", "file:/path", or "sha256:<digest>" with the digest from: printf %s 'the password' | sha256sum
+t.toml:6:23: tenant.acme.user[1].secrets: a sha256 secret has 64 hexadecimal digits; this has 2 characters
+    make it with: printf %s 'the password' | sha256sum
+t.toml:6:36: tenant.acme.user[1].secrets: environment variable NOPE is not set
+    set NOPE where tenantry is started
+t.toml:6:48: tenant.acme.user[1].secrets: file /no/such/secret cannot be read: entity not found
+    check the path, and who may read the file
+t.toml:6:72: tenant.acme.user[1].secrets: is a number, not a text
+    write a text in quotes
+t.toml:9:11: tenant.acme.user[2].secrets: user 'eve' has no secret
+    add one: secrets = ["env:NAME"]
+t.toml:10:12: tenant.acme.user[2].database: user 'eve' starts in database 16; there are 0 to 15
+    choose a smaller one, or raise database_count
+t.toml:11:1: tenant.acme.user[3].secrets: is missing
+    write it, such as secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+t.toml:12:8: tenant.acme.user[3].name: a user's name must not hold spaces or control characters; it has ' '
+    rename it
+t.toml:15:8: tenant.globex.user[1].name: is the name of tenant.acme.user[1] already, and AUTH finds the tenant by the user's name
+    rename it
+10 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn names_and_prefixes_that_redis_would_read_otherwise() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:1"
+tenant = "nosep"
+[tenant.Upper]
+[tenant."-dash"]
+[tenant.tag]
+prefix = "{tag}:"
+[tenant.nosep]
+prefix = "nosep"
+[tenant.at]
+prefix = "at@"
+[tenant.empty]
+prefix = ""
+[tenant.space]
+prefix = "a b:"
+"#,
+        r#"
+t.toml:4:9: tenant.Upper: a tenant's name is made of a-z, 0-9, '_' and '-'; it has 'U'
+    rename it; its keys' prefix can be chosen apart, with prefix = "…"
+t.toml:5:9: tenant.-dash: a tenant's name begins with a letter a-z or a digit, not with '-'
+    rename it; its keys' prefix can be chosen apart, with prefix = "…"
+t.toml:7:10: tenant.tag.prefix: prefix holds '{' at byte 0
+    use printable ASCII without space and * ? [ ] \ ^ { }, which mean something in Redis' patterns
+t.toml:9:10: tenant.nosep.prefix: prefix 'nosep' does not end with a separator (such as ':' '-' '_' '/' '.'), so the number of a virtual database has no place in it
+    end it with one: "nosep:"
+t.toml:11:10: tenant.at.prefix: prefix 'at@' does not end with a separator (such as ':' '-' '_' '/' '.'), so the number of a virtual database has no place in it
+    end it with one: "at@:"
+t.toml:13:10: tenant.empty.prefix: a prefix must not be empty
+    leave it out for the default, or write something like "acme:"
+t.toml:15:10: tenant.space.prefix: prefix holds a space at byte 1
+    use printable ASCII without space and * ? [ ] \ ^ { }, which mean something in Redis' patterns
+7 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn namespaces_that_meet() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[tenant.acme]
+[[tenant.acme.user]]
+name = "session"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+prefix = "session:"
+[tenant.evil]
+prefix = "acme:evil:"
+[tenant.same]
+prefix = "acme:"
+[tenant.second-database]
+prefix = "acme@2:"
+[tenant.globex]
+[[tenant.globex.user]]
+name = "plain"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+[[tenant.globex.user]]
+name = "cart"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+prefix = "cart:"
+"#,
+        "
+t.toml:8:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'session' begins with prefix 'acme:' of the tenant's listener
+    keep them apart: give the tenant's listener a prefix of its own instead of 'acme:' (remove the listener's tenant and add a user with a prefix)
+t.toml:10:10: tenant.evil.prefix: prefix 'acme:evil:' of tenant 'evil' begins with prefix 'acme:' of tenant 'acme'
+    give one of them another prefix: a name in the inner one would be a name in the outer one
+t.toml:12:10: tenant.same.prefix: prefix 'acme:' of tenant 'same' is the prefix of tenant 'acme'
+    give one of them another prefix: a name in the inner one would be a name in the outer one
+t.toml:12:10: tenant.same.prefix: prefix 'acme:evil:' of tenant 'evil' begins with prefix 'acme:' of tenant 'same'
+    give one of them another prefix: a name in the inner one would be a name in the outer one
+t.toml:14:10: tenant.second-database.prefix: prefix 'acme@2:' of tenant 'second-database' is the prefix of tenant 'acme'
+    give one of them another prefix: a name in the inner one would be a name in the outer one
+t.toml:14:10: tenant.second-database.prefix: prefix 'acme@2:' of tenant 'second-database' is the prefix of tenant 'same'
+    give one of them another prefix: a name in the inner one would be a name in the outer one
+t.toml:22:10: tenant.globex.user[2].prefix: prefix 'globex:cart:' of user 'cart' begins with prefix 'globex:' of user 'plain'
+    keep them apart: give user 'plain' a prefix of its own instead of 'globex:'
+7 mistakes in the configuration",
+    );
+}
+
+#[test]
+fn a_configuration_without_file_and_tenant_is_taught_how() {
+    let environment = [];
+    let expected = "
+configuration: no tenant is configured
+    give a file: tenantry --config FILE (config/standalone.toml is an example),
+    or one tenant: tenantry --tenant acme (listens on 127.0.0.1:6380, for redis://127.0.0.1:6379)
+1 mistake in the configuration";
+    assert_eq!(expected.trim_start(), without_file(&environment).unwrap_err());
+}
+
+#[test]
+fn mistakes_in_variables_are_told_with_their_names() {
+    let environment = [
+        ("TENANTRY_TENANT", "acme"),
+        ("TENANTRY_WROKERS", "3"),
+        ("TENANTRY_LISTENER_3_ADDRESS", "127.0.0.1:1"),
+        ("TENANTRY_WORKERS", "many"),
+        ("TENANTRY_ADMIN", "localhost"),
+        ("TENANTRY_START_WAIT_FOR_UPSTREAM", "yes"),
+        ("REDIS_HOST", "cache"),
+        ("REDIS_PORT", "99999"),
+    ];
+    let expected = r#"
+environment REDIS_PORT: port is not a number from 1 to 65535
+    write redis://[user[:password]@]host[:port][/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
+environment TENANTRY_ADMIN: admin.address: is not an IP address with a port
+    write "127.0.0.1:9180" or the like
+environment TENANTRY_LISTENER_3_ADDRESS: the list has 0 so far
+    number them from 1 without gaps
+environment TENANTRY_START_WAIT_FOR_UPSTREAM: start.wait_for_upstream: is a text, not true or false
+    write true or false
+environment TENANTRY_WORKERS: workers: is a text, not a whole number
+    write a whole number, 1 to 1024
+environment TENANTRY_WROKERS: names no key
+    a key's variable is TENANTRY_ and its path in capitals, joined by _: TENANTRY_UPSTREAM_MAIN_URL; config/reference.toml has every key
+6 mistakes in the configuration"#;
+    assert_eq!(expected.trim_start(), without_file(&environment).unwrap_err());
+}
+
+#[test]
+fn a_short_form_must_have_one_meaning() {
+    let environment = [
+        ("TENANTRY_TENANT", "acme"),
+        ("TENANTRY_LISTENER_1_ADDRESS", "127.0.0.1:1"),
+        ("TENANTRY_LISTENER_2_ADDRESS", "127.0.0.1:2"),
+        ("TENANTRY_UPSTREAM_A_URL", "a"),
+        ("TENANTRY_UPSTREAM_B_URL", "b"),
+        ("TENANTRY_UPSTREAM", "c"),
+    ];
+    let expected = r#"
+environment TENANTRY_LISTENER_1_ADDRESS: listener[1]: nobody can use it: it has no tenant, and no tenant has a user
+    give the listener a tenant = "…", or a tenant a [[tenant.NAME.user]] to authenticate as
+environment TENANTRY_LISTENER_2_ADDRESS: listener[2]: nobody can use it: it has no tenant, and no tenant has a user
+    give the listener a tenant = "…", or a tenant a [[tenant.NAME.user]] to authenticate as
+environment TENANTRY_TENANT: cannot say which of 2 is meant
+    use TENANTRY_LISTENER_<NUMBER>_<KEY>, or keep one listener in the file
+environment TENANTRY_TENANT: tenant.acme.upstream: is missing, and there are 2 upstreams
+    write "a" or "b"
+environment TENANTRY_UPSTREAM: cannot say which of 2 is meant
+    use TENANTRY_UPSTREAM_<NAME>_URL, or keep one upstream in the file
+5 mistakes in the configuration"#;
+    assert_eq!(expected.trim_start(), without_file(&environment).unwrap_err());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let flags = Flags { config: Some(PathBuf::from("no/such.toml")), ..Flags::default() };
+    let expected = "no/such.toml: cannot be read: entity not found\n    \
+                    check the path after --config, and who may read the file\n1 mistake in the configuration";
+    assert_eq!(expected, config::load(&sources(flags, &[])).unwrap_err().to_string());
+}
+
+#[test]
+fn the_file_can_be_named_by_a_variable() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("t.toml");
+    std::fs::write(&path, include_str!("../config/standalone.toml")).unwrap();
+    let path = path.display().to_string();
+    assert!(config::load(&sources(Flags::default(), &[("TENANTRY_CONFIG", &path)])).is_ok());
+}
