@@ -12,3 +12,7 @@ pub mod resp;
 pub mod command;
 
 pub mod tenant;
+
+pub mod metrics;
+
+pub mod admin;
