@@ -13,6 +13,13 @@ pub mod command;
 
 pub mod tenant;
 
+pub mod routing;
+
+pub mod upstream;
+
 pub mod metrics;
 
 pub mod admin;
+
+pub mod clock;
+pub mod socket;

@@ -1,0 +1,287 @@
+//! One connection of a lane, from its handshake to its end: writes what is queued, reads what is owed,
+//! watches the time.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::connect::Connected;
+use super::inbox::Inbox;
+use super::lane::{Batch, Ended, Lane, Recipient, Take, Times};
+use crate::clock::Micros;
+use crate::resp::{Progress, ReplyScanner, SendQueue};
+use crate::settings::UpstreamSettings;
+use crate::socket::{ReadHalf, WriteHalf};
+
+/// Pieces handed to one vectored write (`IOV_MAX` is 1024; more than this never waits here in practice).
+const WRITE_PIECES: usize = 64;
+/// Bytes of a reply that is held because it will be edited. As much as a client may be owed by default
+/// (`max_output`); the largest reply without names is not limited, it streams.
+const MAX_HELD: usize = 1 << 30;
+/// What the client reads instead of a longer one.
+const TOO_LONG: &[u8] =
+    b"-UNAVAILABLE the reply is longer than 1 GiB and has names in it, which the proxy would have to hold to take the tenant's prefix off\r\n";
+/// Full reads in a row before other tasks get their turn.
+const READS_PER_TURN: usize = 8;
+
+/// How serving ended.
+pub(super) enum Served {
+    /// Nobody holds the lane any more.
+    Unused,
+    /// The connection ended.
+    Ended(Ended),
+}
+
+/// What happens to the reply in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Current {
+    /// It is passed on when it is complete, or in pieces when it does not fit the inbox.
+    Stream,
+    /// It is passed on when it is complete.
+    Whole,
+    /// It is too long to be held: an error is passed on in its stead.
+    TooLong,
+    /// It is a push, which answers nothing. None is asked for on a shared lane, so it is nobody's.
+    Push,
+}
+
+/// One connection of a lane.
+pub(super) struct Connection<'a, T: Recipient> {
+    read: ReadHalf,
+    write: WriteHalf,
+    inbox: &'a mut Inbox,
+    scanner: ReplyScanner,
+    current: Current,
+    /// Pieces of the reply in progress have been passed on.
+    has_begun: bool,
+    /// The beginning of a reply that is wanted whole and does not fit the inbox.
+    held: BytesMut,
+    /// The replies of the read under way, and the memory for those of the next.
+    batch: T::Batch,
+    watch: Watch,
+}
+
+impl<'a, T: Recipient + 'static> Connection<'a, T> {
+    pub(super) fn new(lane: &Lane<T>, connected: Connected, inbox: &'a mut Inbox) -> Self {
+        Self {
+            read: connected.read,
+            write: connected.write,
+            inbox,
+            scanner: ReplyScanner::default(),
+            current: Current::Stream,
+            has_begun: false,
+            held: BytesMut::new(),
+            batch: T::Batch::default(),
+            watch: Watch::new(&lane.settings, lane.clock.read()),
+        }
+    }
+
+    /// One turn: ready when the connection has ended.
+    pub(super) fn poll(&mut self, lane: &Rc<Lane<T>>, cx: &mut Context<'_>) -> Poll<Served> {
+        lane.clock.read();
+        // Written first, so that the upstream works while replies are handed out.
+        if let Err(error) = self.write_queued(lane, cx) {
+            return Poll::Ready(Served::Ended(Ended::Lost(error)));
+        }
+        if let Err(ended) = self.read_replies(lane, cx) {
+            return Poll::Ready(Served::Ended(ended));
+        }
+        if let Some(served) = self.watch.look(lane, cx) {
+            return Poll::Ready(served);
+        }
+        lane.inner.borrow_mut().task = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn write_queued(&mut self, lane: &Lane<T>, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut inner = lane.inner.borrow_mut();
+        let inner = &mut *inner;
+        if inner.queue.is_empty() {
+            return Ok(());
+        }
+        self.watch.is_used = true;
+        inner.in_flight.stamp(lane.clock.now());
+        while !inner.queue.is_empty() {
+            match write_once(&self.write, &inner.queue) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => inner.queue.advance(written, &lane.pool),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.write.poll_write_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => return Err(error),
+                        Poll::Pending => break,
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !inner.waiting.is_empty() && inner.queue.len() < lane.settings.max_queued / 2 {
+            inner.waiting.drain(..).for_each(Waker::wake);
+        }
+        Ok(())
+    }
+
+    fn read_replies(&mut self, lane: &Lane<T>, cx: &mut Context<'_>) -> Result<(), Ended> {
+        for _ in 0..READS_PER_TURN {
+            self.inbox.make_room();
+            let mut room = ReadBuf::new(self.inbox.room());
+            match Pin::new(&mut self.read).poll_read(cx, &mut room) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(Ended::Lost(error)),
+                Poll::Ready(Ok(())) => {
+                    let len = room.filled().len();
+                    if len == 0 {
+                        return Err(Ended::Closed);
+                    }
+                    self.inbox.received(len);
+                    self.watch.read_at = lane.clock.now();
+                    let taken = self.take_replies(lane);
+                    self.batch.finish(self.inbox.bytes());
+                    taken?;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Hands out every reply that is complete.
+    fn take_replies(&mut self, lane: &Lane<T>) -> Result<(), Ended> {
+        let mut inner = lane.inner.borrow_mut();
+        while !self.inbox.unscanned().is_empty() {
+            if self.scanner.is_at_boundary() {
+                let oldest = inner.in_flight.oldest().map(|owed| &owed.recipient);
+                self.current = begin(self.inbox.first_byte(), oldest)?;
+            }
+            let (piece, is_complete) = match self.scanner.advance(self.inbox.unscanned())? {
+                Progress::Complete(len) => (self.inbox.complete(len), true),
+                Progress::Partial => {
+                    self.inbox.suspend();
+                    if !self.has_begun && !self.inbox.is_full() {
+                        return Ok(());
+                    }
+                    (self.inbox.take_piece(), false)
+                }
+            };
+            self.has_begun = !is_complete;
+            if self.current != Current::Push {
+                let Some(owed) = inner.in_flight.oldest() else { return Err(Ended::Unowed) };
+                let times =
+                    is_complete.then_some(Times { sent_at: owed.sent_at, read_at: self.watch.read_at });
+                self.hand_over(&mut owed.recipient, piece, times);
+                if is_complete {
+                    inner.in_flight.retire();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives one piece of a reply to the one it belongs to; `times` are set with the last piece.
+    #[inline]
+    fn hand_over(&mut self, recipient: &mut T, piece: Range<usize>, times: Option<Times>) {
+        let bytes = self.inbox.bytes();
+        if self.current == Current::Stream {
+            return recipient.stream(bytes, piece, times, &mut self.batch);
+        }
+        let piece = bytes.get(piece).unwrap_or_default();
+        if self.held.len().saturating_add(piece.len()) > MAX_HELD {
+            self.held = BytesMut::new();
+            self.current = Current::TooLong;
+        }
+        match times {
+            Some(times) if self.current == Current::TooLong => {
+                recipient.whole(bytes, TOO_LONG, times, &mut self.batch);
+            }
+            Some(times) if self.held.is_empty() => recipient.whole(bytes, piece, times, &mut self.batch),
+            Some(times) => {
+                self.held.extend_from_slice(piece);
+                recipient.whole(bytes, &std::mem::take(&mut self.held), times, &mut self.batch);
+            }
+            None if self.current == Current::TooLong => {}
+            None => self.held.extend_from_slice(piece),
+        }
+    }
+}
+
+/// How the reply that begins with `first_byte` is taken.
+fn begin<T: Recipient>(first_byte: u8, oldest: Option<&T>) -> Result<Current, Ended> {
+    match oldest {
+        _ if first_byte == b'>' => Ok(Current::Push),
+        None => Err(Ended::Unowed),
+        Some(recipient) => Ok(match recipient.takes(first_byte) {
+            Take::Stream => Current::Stream,
+            Take::Whole => Current::Whole,
+        }),
+    }
+}
+
+fn write_once(write: &WriteHalf, queue: &SendQueue) -> io::Result<usize> {
+    if let Some(bytes) = queue.as_single() {
+        return write.try_write(bytes);
+    }
+    let mut pieces = [IoSlice::new(&[]); WRITE_PIECES];
+    let filled = queue.slices(&mut pieces);
+    write.try_write_vectored(pieces.get(..filled).unwrap_or_default())
+}
+
+/// Ends a connection whose oldest reply is overdue, or that nobody uses.
+///
+/// The timer is set anew only when it fires, so a busy connection pays nothing for it.
+struct Watch {
+    timer: Pin<Box<Sleep>>,
+    /// When bytes last came: a reply that is still arriving is not overdue.
+    read_at: Micros,
+    /// Something was sent since the timer was set.
+    is_used: bool,
+    /// The first firing of the timer that found nothing sent.
+    unused_since: Option<Instant>,
+}
+
+impl Watch {
+    fn new(settings: &UpstreamSettings, now: Micros) -> Self {
+        let first = settings.reply_timeout.min(settings.idle_timeout);
+        Self { timer: Box::pin(tokio::time::sleep(first)), read_at: now, is_used: true, unused_since: None }
+    }
+
+    fn look<T: Recipient + 'static>(&mut self, lane: &Rc<Lane<T>>, cx: &mut Context<'_>) -> Option<Served> {
+        let settings = &lane.settings;
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let oldest = lane.inner.borrow().in_flight.oldest_sent_at();
+            let mut next = settings.reply_timeout;
+            if let Some(sent_at) = oldest {
+                let now = lane.clock.read();
+                let waited =
+                    Duration::from_micros(u64::from(now.since(sent_at).min(now.since(self.read_at))));
+                match settings.reply_timeout.checked_sub(waited) {
+                    None | Some(Duration::ZERO) => {
+                        return Some(Served::Ended(Ended::ReplyTimeout(settings.reply_timeout)));
+                    }
+                    Some(left) => next = left,
+                }
+            } else if self.is_unused(lane) {
+                return Some(Served::Unused);
+            }
+            self.timer.as_mut().reset(Instant::now() + next.min(settings.idle_timeout));
+        }
+        None
+    }
+
+    /// Nobody holds the lane, and nothing was sent for `idle_timeout`.
+    fn is_unused<T: Recipient>(&mut self, lane: &Rc<Lane<T>>) -> bool {
+        if std::mem::take(&mut self.is_used) || Rc::strong_count(lane) > 1 {
+            self.unused_since = None;
+            return false;
+        }
+        let now = Instant::now();
+        now - *self.unused_since.get_or_insert(now) >= lane.settings.idle_timeout
+    }
+}

@@ -1,0 +1,149 @@
+//! The replies one upstream connection owes, oldest first.
+//!
+//! Redis answers a connection's requests in the order they were sent, so the next reply belongs to the oldest
+//! entry.
+//! **Invariant**: one entry per reply owed, retired only by that reply (or all together, when the connection ends). An
+//! entry whose client has gone stays and discards its reply; a reply that nobody is owed ends the connection,
+//! because guessing would show one tenant another's data.
+
+use std::collections::VecDeque;
+
+use crate::clock::Micros;
+
+/// Whether a request whose reply is lost can have been executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its last byte never left: it cannot have run.
+    NotSent,
+    /// It left, and no reply came.
+    MayHaveRun,
+}
+
+/// One reply owed.
+#[derive(Debug)]
+pub struct Owed<T> {
+    /// Who gets it.
+    pub recipient: T,
+    /// When the request was handed to the socket.
+    pub sent_at: Micros,
+    /// Bytes of the request.
+    len: u32,
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub struct InFlight<T> {
+    owed: VecDeque<Owed<T>>,
+    /// Entries at the end that have not been handed to the socket.
+    unsent: usize,
+}
+
+/// What an emptied queue keeps allocated, in entries.
+const KEPT_CAPACITY: usize = 16 * 1024;
+
+impl<T> Default for InFlight<T> {
+    fn default() -> Self {
+        Self { owed: VecDeque::new(), unsent: 0 }
+    }
+}
+
+impl<T> InFlight<T> {
+    /// Replies owed.
+    pub fn len(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// No reply is owed.
+    pub fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// A request of `len` bytes was queued.
+    pub fn push(&mut self, recipient: T, len: usize) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.owed.push_back(Owed { recipient, sent_at: Micros::default(), len });
+        self.unsent += 1;
+    }
+
+    /// Everything queued is being handed to the socket at `now`.
+    pub fn stamp(&mut self, now: Micros) {
+        let first = self.owed.len().saturating_sub(self.unsent);
+        for owed in self.owed.range_mut(first..) {
+            owed.sent_at = now;
+        }
+        self.unsent = 0;
+    }
+
+    /// The entry the next reply belongs to.
+    pub fn oldest(&mut self) -> Option<&mut Owed<T>> {
+        self.owed.front_mut()
+    }
+
+    /// When the oldest request was handed to the socket, if it was.
+    pub fn oldest_sent_at(&self) -> Option<Micros> {
+        if self.unsent >= self.owed.len() { None } else { self.owed.front().map(|owed| owed.sent_at) }
+    }
+
+    /// The oldest entry's reply has come.
+    pub fn retire(&mut self) -> Option<Owed<T>> {
+        let owed = self.owed.pop_front();
+        self.unsent = self.unsent.min(self.owed.len());
+        if self.owed.is_empty() && self.owed.capacity() > KEPT_CAPACITY {
+            self.owed = VecDeque::new();
+        }
+        owed
+    }
+
+    /// The connection has ended with `unwritten` bytes still in its queue: every entry with its fate, oldest
+    /// first.
+    pub fn abandon(&mut self, unwritten: usize) -> Vec<(T, Fate)> {
+        let mut unwritten = u64::try_from(unwritten).unwrap_or(u64::MAX);
+        let mut fates: Vec<(T, Fate)> = Vec::with_capacity(self.owed.len());
+        while let Some(owed) = self.owed.pop_back() {
+            // Redis runs complete requests only: one whose last byte is still here has not run.
+            let fate = if unwritten > 0 { Fate::NotSent } else { Fate::MayHaveRun };
+            unwritten = unwritten.saturating_sub(u64::from(owed.len));
+            fates.push((owed.recipient, fate));
+        }
+        fates.reverse();
+        *self = Self::default();
+        fates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_belong_to_the_oldest_request() {
+        let mut in_flight = InFlight::default();
+        in_flight.push('a', 10);
+        in_flight.push('b', 10);
+        assert_eq!(None, in_flight.oldest_sent_at());
+        in_flight.stamp(Micros(5));
+        in_flight.push('c', 10);
+        assert_eq!(Some(Micros(5)), in_flight.oldest_sent_at());
+        assert_eq!(Some('a'), in_flight.retire().map(|owed| owed.recipient));
+        assert_eq!(Some('b'), in_flight.retire().map(|owed| owed.recipient));
+        assert_eq!(None, in_flight.oldest_sent_at());
+        assert_eq!(Some('c'), in_flight.retire().map(|owed| owed.recipient));
+        assert!(in_flight.is_empty());
+    }
+
+    #[test]
+    fn a_request_whose_last_byte_is_still_here_cannot_have_run() {
+        let queue = |unwritten| {
+            let mut in_flight = InFlight::default();
+            for name in ['a', 'b', 'c'] {
+                in_flight.push(name, 10);
+            }
+            in_flight.abandon(unwritten)
+        };
+        assert_eq!(vec![('a', Fate::MayHaveRun), ('b', Fate::MayHaveRun), ('c', Fate::MayHaveRun)], queue(0));
+        assert_eq!(vec![('a', Fate::MayHaveRun), ('b', Fate::MayHaveRun), ('c', Fate::NotSent)], queue(1));
+        assert_eq!(vec![('a', Fate::MayHaveRun), ('b', Fate::MayHaveRun), ('c', Fate::NotSent)], queue(10));
+        assert_eq!(vec![('a', Fate::MayHaveRun), ('b', Fate::NotSent), ('c', Fate::NotSent)], queue(11));
+        assert_eq!(vec![('a', Fate::NotSent), ('b', Fate::NotSent), ('c', Fate::NotSent)], queue(30));
+    }
+}
