@@ -7,6 +7,8 @@ pub mod cli;
 pub mod config;
 pub mod settings;
 
+pub mod session;
+
 pub mod resp;
 
 pub mod command;

@@ -1,0 +1,338 @@
+//! Performs a session's steps on its socket: reads, asks the machine, sends upstream, writes answers.
+//!
+//! A hand-written future, because ten thousand idle ones must be small: it owns a socket half, a few
+//! pointers, and nothing else while its client is silent. Requests are read into the worker's buffer and
+//! handled there; only an unfinished one is copied to memory of its own.
+//!
+//! Reading stops (and the kernel pushes back on the client) while the client is owed too many replies, does
+//! not read them, or its lane is full: a slow client waits for itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::commons::{Commons, Scratch};
+use super::downstream::{Downstream, Phase};
+use super::machine::Session;
+use super::turn::{LaneInUse, Turn};
+use crate::metrics::label::Direction;
+use crate::resp::send_queue::SHARED_FROM;
+use crate::resp::{RequestScanner, Scan, Span};
+use crate::socket::{ReadHalf, WriteHalf};
+use crate::tenant::directory::Binding;
+
+/// Bytes waiting for a client, or for their turn, before its requests are no longer read.
+const MAX_UNREAD: usize = 1 << 20;
+/// The first allocation for an unfinished request; it doubles as bytes arrive, never ahead of them.
+const FIRST_PARTIAL: usize = 4 * 1024;
+/// Full reads in a row before other tasks get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// A request that has not arrived completely, or requests that must wait.
+#[derive(Default)]
+struct Partial {
+    buffer: BytesMut,
+    spans: Vec<Span>,
+    scanner: RequestScanner,
+    /// Bytes the scanner asked for, at least.
+    missing: usize,
+}
+
+impl Partial {
+    /// Requests that cannot be handled now, if there are any.
+    fn keep(rest: &[u8]) -> Option<Box<Self>> {
+        (!rest.is_empty()).then(|| Box::new(Self { buffer: BytesMut::from(rest), ..Self::default() }))
+    }
+}
+
+/// The task of one client connection; ends when the connection does.
+pub struct Driver {
+    downstream: Rc<Downstream>,
+    read: ReadHalf,
+    partial: Option<Box<Partial>>,
+    /// The lane that requests were last sent on.
+    lane: Option<LaneInUse>,
+    /// Requests wait until nothing is owed, because they will use another lane.
+    must_drain: bool,
+}
+
+impl Driver {
+    /// A connection that has just been accepted, from a listener that binds to `home`. Beyond
+    /// `max_connections` its socket comes back.
+    pub fn new(
+        commons: Rc<Commons>,
+        (read, write): (ReadHalf, WriteHalf),
+        home: Option<std::sync::Arc<Binding>>,
+    ) -> Result<Self, WriteHalf> {
+        if !commons.open_connection() {
+            return Err(write);
+        }
+        let tenant = commons.tenant_number(home.as_ref());
+        commons.metrics.borrow_mut().connection_opened(tenant);
+        let downstream = Downstream::new(commons, write, Session::new(home), tenant);
+        Ok(Self { downstream, read, partial: None, lane: None, must_drain: false })
+    }
+
+    /// Reads and handles requests until the client is silent, done, or must wait.
+    fn read_requests(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..READS_PER_TURN {
+            if self.is_paused(cx) {
+                return;
+            }
+            let read = match self.partial.take() {
+                None => self.read_to_scratch(cx),
+                Some(partial) => self.read_to_partial(partial, cx),
+            };
+            match read {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(End::Finished)) => {
+                    let mut core = self.downstream.core.borrow_mut();
+                    if core.phase == Phase::Open {
+                        core.phase = Phase::Finishing;
+                    }
+                }
+                Poll::Ready(Err(End::Lost)) => self.downstream.core.borrow_mut().die(),
+            }
+            if self.downstream.core.borrow().phase != Phase::Open {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Whether requests must wait; if so, what wakes the task has been arranged.
+    fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut core = self.downstream.core.borrow_mut();
+        if core.replies.is_empty() {
+            self.must_drain = false;
+        }
+        core.is_paused = self.must_drain
+            || core.replies.len() >= self.downstream.commons.limits.max_pipeline
+            || core.out.len().saturating_add(core.replies.held_bytes()) >= MAX_UNREAD;
+        core.is_paused || self.lane.as_ref().is_some_and(|(.., lane)| !lane.has_room(cx.waker()))
+    }
+
+    /// The usual read: into the worker's buffer, where complete requests are handled.
+    fn read_to_scratch(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let commons = Rc::clone(&self.downstream.commons);
+        let mut scratch = commons.scratch.borrow_mut();
+        let mut buffer = std::mem::take(&mut scratch.read);
+        let mut target = ReadBuf::new(&mut buffer);
+        let polled = Pin::new(&mut self.read).poll_read(cx, &mut target);
+        let len = target.filled().len();
+        let read = match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if len > 0 => {
+                let received = buffer.get(..len).unwrap_or_default();
+                self.count_in(len);
+                self.handle_received(received, &mut scratch);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(Err(End::Finished)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(End::Lost)),
+        };
+        scratch.read = buffer;
+        read
+    }
+
+    /// Continues an unfinished request in memory of its own.
+    fn read_to_partial(&mut self, mut partial: Box<Partial>, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let read = if partial.missing == 0 {
+            // Requests that had to wait: nothing needs to be read first.
+            Poll::Ready(Ok(1))
+        } else {
+            partial.buffer.reserve(room_for(partial.buffer.len(), partial.missing));
+            let polled = tokio_util::io::poll_read_buf(Pin::new(&mut self.read), cx, &mut partial.buffer);
+            if let Poll::Ready(Ok(len)) = &polled {
+                self.count_in(*len);
+            }
+            polled
+        };
+        match read {
+            Poll::Pending => {
+                self.partial = Some(partial);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(End::Finished)),
+            Poll::Ready(Ok(_)) => {
+                let commons = Rc::clone(&self.downstream.commons);
+                let mut scratch = commons.scratch.borrow_mut();
+                self.handle_partial(partial, &mut scratch);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(End::Lost)),
+        }
+    }
+
+    /// Handles every complete request in `received`, and keeps what is left.
+    fn handle_received(&mut self, received: &[u8], scratch: &mut Scratch) {
+        let mut at = 0;
+        let spans = &mut scratch.spans;
+        let commons = Rc::clone(&self.downstream.commons);
+        let views = commons.views.borrow();
+        let mut turn =
+            Turn::begin(&self.downstream, &views, &mut self.lane, &mut scratch.located, &mut scratch.answer);
+        while let Some(rest) = received.get(at..).filter(|rest| !rest.is_empty()) {
+            let mut scanner = RequestScanner::default();
+            spans.clear();
+            let scan = scanner.scan(rest, spans, &turn.scan_limits());
+            if let Scan::Incomplete { missing } = scan {
+                let mut buffer = commons.pool.take(rest.len().saturating_add(room_for(rest.len(), missing)));
+                buffer.extend_from_slice(rest);
+                let spans = std::mem::take(spans);
+                self.partial = Some(Box::new(Partial { buffer, spans, scanner, missing }));
+                break;
+            }
+            let Some(len) = turn.take(scan, rest, spans, None) else { break };
+            at = at.saturating_add(len);
+            if turn.must_wait() {
+                self.partial = Partial::keep(received.get(at..).unwrap_or_default());
+                break;
+            }
+        }
+        self.must_drain |= turn.end();
+    }
+
+    /// Handles every complete request of `partial`, and keeps what is left.
+    fn handle_partial(&mut self, mut partial: Box<Partial>, scratch: &mut Scratch) {
+        let commons = Rc::clone(&self.downstream.commons);
+        let views = commons.views.borrow();
+        let mut turn =
+            Turn::begin(&self.downstream, &views, &mut self.lane, &mut scratch.located, &mut scratch.answer);
+        let mut is_unfinished = false;
+        while !partial.buffer.is_empty() && !is_unfinished {
+            let scan = partial.scanner.scan(&partial.buffer, &mut partial.spans, &turn.scan_limits());
+            if let Scan::Incomplete { missing } = scan {
+                partial.missing = missing;
+                is_unfinished = true;
+                break;
+            }
+            partial.scanner = RequestScanner::default();
+            let taken = if let Scan::Complete { len, .. } = &scan
+                && *len >= SHARED_FROM
+            {
+                // A large request is not copied again: what is sent are slices of what was received.
+                let owner = partial.buffer.split_to(*len).freeze();
+                turn.take(scan, &owner, &partial.spans, Some(&owner)).map(|_| 0)
+            } else {
+                turn.take(scan, &partial.buffer, &partial.spans, None)
+            };
+            partial.spans.clear();
+            let Some(len) = taken else { break };
+            partial.buffer.advance(len);
+            // Those that must wait stay where they are: a long pipeline waits often.
+            partial.missing = 0;
+            is_unfinished = turn.must_wait() && !partial.buffer.is_empty();
+        }
+        self.must_drain |= turn.end();
+        scratch.shrink();
+        if is_unfinished {
+            self.partial = Some(partial);
+        } else {
+            commons.pool.give(partial.buffer);
+        }
+    }
+
+    fn count_in(&self, len: usize) {
+        let tenant = self.downstream.core.borrow().tenant;
+        self.downstream.commons.count_bytes(tenant, Direction::DownstreamIn, len);
+    }
+
+    /// Writes what waits; `Pending` if some of it still does, with the task to be woken when the socket takes
+    /// more.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.downstream.core.borrow_mut();
+        while !core.out.is_empty() {
+            self.downstream.write_out(&mut core);
+            if core.out.is_empty() {
+                break;
+            }
+            match self.downstream.writer().poll_write_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => core.die(),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Memory for the rest of a request of which `here` bytes have arrived and `missing` have not: as much again
+/// as is here, never as much as a header claims.
+fn room_for(here: usize, missing: usize) -> usize {
+    missing.min(here.max(FIRST_PARTIAL))
+}
+
+/// The end of a client's requests.
+enum End {
+    /// The client sends no more; what it is owed is still delivered.
+    Finished,
+    /// The connection is gone.
+    Lost,
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        {
+            let mut task = this.downstream.task.borrow_mut();
+            if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+                *task = Some(cx.waker().clone());
+            }
+        }
+        // What came from upstream since the last turn, then what this turn's requests are answered at once.
+        let is_waiting = this.flush(cx).is_pending();
+        if this.downstream.core.borrow().phase == Phase::Open {
+            this.read_requests(cx);
+            let was_unread = !this.downstream.core.borrow().out.is_empty();
+            // If reading stopped because of what has now left, nobody else would wake the task.
+            if !is_waiting
+                && this.flush(cx).is_ready()
+                && was_unread
+                && this.downstream.core.borrow().is_paused
+            {
+                cx.waker().wake_by_ref();
+            }
+        }
+        let core = this.downstream.core.borrow();
+        match core.phase {
+            Phase::Dead => Poll::Ready(()),
+            Phase::Finishing if core.replies.is_empty() && core.out.is_empty() => Poll::Ready(()),
+            Phase::Finishing | Phase::Open => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let mut core = self.downstream.core.borrow_mut();
+        core.die();
+        self.downstream.commons.metrics.borrow_mut().connection_closed(core.tenant);
+        self.downstream.task.borrow_mut().take();
+        // Requests under way keep the socket until their replies have come; its client must not wait for
+        // that.
+        if Rc::strong_count(&self.downstream) > 1 {
+            self.downstream.writer().close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a silent connection owns of ours; buffers, queues and partial requests exist only while they are
+    /// needed.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let bytes = size_of::<Driver>() + size_of::<Downstream>();
+        assert!(bytes <= 384, "{bytes} bytes");
+    }
+}

@@ -1,0 +1,138 @@
+//! Every refusal and failure, as the error reply that the client reads. `docs/errors.md` has a row for each.
+//!
+//! Redis' own code and wording where the meaning is the same, so that client libraries react correctly;
+//! `UNAVAILABLE` for what only a proxy can say. Texts carry the client's own arguments, never physical names,
+//! addresses or other tenants.
+
+use std::time::Duration;
+
+use crate::command::{CommandSpec, Lacks};
+use crate::upstream::{Failure, Fate};
+
+use super::persona::Persona;
+
+/// A text of Redis without variables.
+pub mod text {
+    /// Before the connection is bound to a tenant.
+    pub const NOAUTH: &[u8] = b"NOAUTH Authentication required.";
+    /// Wrong password and unknown user alike.
+    pub const WRONGPASS: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
+    /// `AUTH <password>` where none is needed.
+    pub const NO_PASSWORD_CONFIGURED: &[u8] = b"ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
+    /// Options that do not parse.
+    pub const SYNTAX: &[u8] = b"ERR syntax error";
+    /// A number that is none.
+    pub const NOT_AN_INTEGER: &[u8] = b"ERR value is not an integer or out of range";
+    /// `SELECT` of a number that is no C `int`; the missing word is Redis' own.
+    pub const NOT_A_C_INT: &[u8] =
+        b"ERR value is out of range, value must between -2147483648 and 2147483647";
+    /// `SELECT` beyond the configured databases.
+    pub const DATABASE_OUT_OF_RANGE: &[u8] = b"ERR DB index is out of range";
+    /// `CLIENT SETNAME` and `HELLO … SETNAME`.
+    pub const BAD_CLIENT_NAME: &[u8] =
+        b"ERR Client names cannot contain spaces, newlines or special characters.";
+    /// `HELLO x`.
+    pub const BAD_PROTOCOL_VERSION: &[u8] = b"ERR Protocol version is not an integer or out of range";
+    /// `HELLO 4`.
+    pub const NOPROTO: &[u8] = b"NOPROTO unsupported protocol version";
+    /// `HELLO` before authentication, Redis 7.0.
+    pub const HELLO_NOAUTH_7_0: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+    /// The same from Redis 7.2 on.
+    pub const HELLO_NOAUTH: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+    /// `CLUSTER`, `ASKING`, `READONLY`, `READWRITE` on a standalone server.
+    pub const NO_CLUSTER: &[u8] = b"ERR This instance has cluster support disabled";
+    /// The upstream refused what the proxy sent in its own right.
+    pub const UPSTREAM_REFUSED_PROXY: &[u8] = b"UNAVAILABLE the upstream does not let the proxy's user run this command; its operator must extend the user's ACL";
+    /// A redirection from an upstream that was configured as standalone.
+    pub const UPSTREAM_IS_CLUSTER: &[u8] =
+        b"UNAVAILABLE the upstream is a cluster node but is configured as a standalone server";
+    /// The upstream does not know a command that it listed.
+    pub const UPSTREAM_UNKNOWN_COMMAND: &[u8] = b"ERR unknown command";
+    /// A reply named something outside of the tenant; it was withheld.
+    pub const WITHHELD: &[u8] = b"UNAVAILABLE the reply was withheld because it could not be scoped to the tenant; please report this";
+}
+
+/// What Redis' ACL answers to a user who may not run a command; from 7.2 on it names the user.
+pub fn no_permission(spec: &'static CommandSpec, user: &str, persona: &Persona) -> Vec<u8> {
+    let name = spec.full_name_lower();
+    if persona.is_at_least(7, 2) {
+        format!("NOPERM User {user} has no permissions to run the '{name}' command").into_bytes()
+    } else {
+        format!("NOPERM this user has no permissions to run the '{name}' command").into_bytes()
+    }
+}
+
+/// A command that a later version will serve.
+pub fn not_yet(spec: &'static CommandSpec, lacks: Lacks) -> Vec<u8> {
+    let name = spec.full_name_lower();
+    format!("ERR '{name}' is not supported by this version of Tenantry yet: it {}", lacks.reason())
+        .into_bytes()
+}
+
+/// A request that got no reply.
+pub fn unavailable(upstream: &str, failure: &Failure) -> Vec<u8> {
+    let what = match failure.fate {
+        Fate::NotSent => "the command was not sent",
+        Fate::MayHaveRun => "the command may have been executed",
+    };
+    let retry = failure.retry_in.map(|wait| format!("; retry in {} ms", round_up(wait))).unwrap_or_default();
+    format!("UNAVAILABLE upstream '{upstream}': {}; {what}{retry}", failure.reason).into_bytes()
+}
+
+/// Milliseconds, never 0: a client that retries at once would be refused again.
+fn round_up(wait: Duration) -> u128 {
+    wait.as_millis().saturating_add(1)
+}
+
+/// What a tenant reads instead of an error reply that is about the proxy or the upstream's deployment.
+/// `None`: the error is the tenant's own.
+pub fn replaces(error: &[u8]) -> Option<&'static [u8]> {
+    let code = error.split(|byte| *byte == b' ').next().unwrap_or_default();
+    match code {
+        b"NOAUTH" | b"NOPERM" | b"WRONGPASS" => Some(text::UPSTREAM_REFUSED_PROXY),
+        b"MOVED" | b"ASK" | b"REDIRECT" => Some(text::UPSTREAM_IS_CLUSTER),
+        b"ERR" if error.starts_with(b"ERR unknown command") => Some(text::UPSTREAM_UNKNOWN_COMMAND),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    #[test]
+    fn an_unavailable_upstream_says_what_became_of_the_command() {
+        let mut failure = Failure {
+            fate: Fate::NotSent,
+            reason: Rc::from("connection refused"),
+            retry_in: Some(Duration::from_millis(49)),
+        };
+        assert_eq!(
+            b"UNAVAILABLE upstream 'main': connection refused; the command was not sent; retry in 50 ms"
+                .to_vec(),
+            unavailable("main", &failure)
+        );
+        failure = Failure { fate: Fate::MayHaveRun, retry_in: None, ..failure };
+        assert_eq!(
+            b"UNAVAILABLE upstream 'main': connection refused; the command may have been executed".to_vec(),
+            unavailable("main", &failure)
+        );
+    }
+
+    #[test]
+    fn errors_about_the_proxy_are_not_shown_as_the_tenants_own() {
+        assert_eq!(Some(text::UPSTREAM_REFUSED_PROXY), replaces(b"NOAUTH Authentication required."));
+        assert_eq!(Some(text::UPSTREAM_IS_CLUSTER), replaces(b"MOVED 1 10.0.0.1:6379"));
+        assert_eq!(
+            Some(text::UPSTREAM_UNKNOWN_COMMAND),
+            replaces(b"ERR unknown command 'X', with args beginning with: 'acme:k' ")
+        );
+        // Redis 6 quotes with backticks.
+        assert_eq!(
+            Some(text::UPSTREAM_UNKNOWN_COMMAND),
+            replaces(b"ERR unknown command `X`, with args beginning with: `acme:k`, ")
+        );
+        assert_eq!(None, replaces(b"WRONGTYPE Operation against a key holding the wrong kind of value"));
+    }
+}

@@ -1,0 +1,108 @@
+//! How transcripts are written; shared with `tests/transcripts.rs`, which tries them on a real server.
+//!
+//! A scenario is a title, its circumstances, and a dialogue:
+//!
+//! ```text
+//! = a title, one sentence : listener acme, upstream 7.0.15      who and what it talks to; both may be left
+//! out, and these are the defaults > SET k 'a b'                         words of a request; quotes as in a
+//! shell, \xHH inside "…"
+//! -> SET acme:k 'a b'                   sent upstream in these words …
+//! -> SET acme:k 'a b' (unwanted)        … or sent, and its reply dropped (CLIENT REPLY)
+//! < +PONG\r\n                           answered by the proxy, byte for byte
+//! (silence)                             nothing is said
+//! (close)                               the connection ends, after the answer if there is one
+//! ```
+//!
+//! `: as redis` says that a Redis 7.0 says the same.
+
+use std::fmt::Write as _;
+
+/// One scenario as it is written, and what it wants to be tried with.
+pub(crate) struct Scenario<'a> {
+    /// File, line and title.
+    pub(crate) place: String,
+    circumstances: &'a str,
+    /// Its lines, the client's and the proxy's.
+    pub(crate) dialogue: Vec<&'a str>,
+}
+
+/// The scenarios of one file.
+pub(crate) fn scenarios<'a>(file: &str, text: &'a str) -> Vec<Scenario<'a>> {
+    let mut scenarios: Vec<Scenario<'a>> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if let Some(title) = line.strip_prefix("= ") {
+            let place = format!("{file} line {}: {title}", number + 1);
+            scenarios.push(Scenario { place, circumstances: "", dialogue: Vec::new() });
+        } else if !line.is_empty() && !line.starts_with('#') {
+            let scenario = scenarios.last_mut().expect("a file begins with a title");
+            match line.strip_prefix(": ") {
+                Some(circumstances) => scenario.circumstances = circumstances,
+                None => scenario.dialogue.push(line),
+            }
+        }
+    }
+    scenarios
+}
+
+impl Scenario<'_> {
+    /// The value of a circumstance, `listener acme` and the like.
+    pub(crate) fn circumstance(&self, name: &str) -> Option<&str> {
+        self.circumstances.split(", ").find_map(|one| one.strip_prefix(name)).map(str::trim)
+    }
+}
+
+/// The words of a line: blanks part them; '…' is literal, in "…" `\xHH`, `\r`, `\n` and `\\` are bytes.
+pub(crate) fn words(line: &str) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    let mut rest = line.trim();
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = match first {
+            '\'' => rest[1..].split_once('\'').map(|(word, after)| (word.as_bytes().to_vec(), after)),
+            '"' => rest[1..].split_once('"').map(|(word, after)| (unescaped(word), after)),
+            _ => {
+                let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+                Some((word.as_bytes().to_vec(), after))
+            }
+        }
+        .expect("a quote that closes");
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// The bytes that a text with escapes stands for.
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut parts = text.split('\\');
+    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let (byte, rest) = match part.as_bytes() {
+            [b'r', rest @ ..] => (b'\r', rest),
+            [b'n', rest @ ..] => (b'\n', rest),
+            [b'x', high, low, rest @ ..] => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).expect("ASCII");
+                (u8::from_str_radix(digits, 16).expect("two hexadecimal digits"), rest)
+            }
+            other => panic!("unknown escape {other:?}"),
+        };
+        bytes.push(byte);
+        bytes.extend_from_slice(rest);
+    }
+    bytes
+}
+
+/// Bytes as they are written after `<`: line ends and what is not ASCII escaped.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        match byte {
+            b'\r' => text.push_str("\\r"),
+            b'\n' => text.push_str("\\n"),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            other => write!(text, "\\x{other:02x}").expect("a string takes everything"),
+        }
+    }
+    text
+}
