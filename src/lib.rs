@@ -7,6 +7,12 @@ pub mod cli;
 pub mod config;
 pub mod settings;
 
+pub mod proxy;
+
+pub mod worker;
+
+pub mod listener;
+
 pub mod session;
 
 pub mod resp;
@@ -22,6 +28,10 @@ pub mod upstream;
 pub mod metrics;
 
 pub mod admin;
+
+pub mod explain;
+
+pub mod dev;
 
 pub mod clock;
 pub mod socket;

@@ -1,0 +1,206 @@
+//! Puts the parts together: the only file that knows all of them.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, AdminState};
+use crate::command::TABLE;
+use crate::config::Config;
+use crate::listener::{BoundListener, ListenerError};
+use crate::metrics::publish::{Names, Registry};
+use crate::settings::{AdminSettings, StartSettings};
+use crate::worker::WorkerParts;
+
+/// Files besides those of clients: upstream connections, listeners, event loops, the admin port's clients.
+const OTHER_FILES: u64 = 256;
+/// How often a start that waits for its upstreams looks for them.
+const LOOK_FOR_UPSTREAMS: Duration = Duration::from_millis(20);
+
+/// Why the proxy cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be had.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// The admin port cannot be had.
+    #[error("cannot listen on {address}; stop what listens there, or choose another address (--admin)")]
+    Admin {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The admin port's thread cannot be started.
+    #[error(transparent)]
+    AdminThread(#[from] admin::AdminError),
+    /// The operating system refuses threads, duplicates of sockets or signals.
+    #[error("cannot start")]
+    System(#[from] io::Error),
+}
+
+/// Runs until the process is asked to stop (SIGTERM, SIGINT), then finishes what is under way.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let registry = Registry::new(Names {
+        tenants: config.directory.tenants().iter().map(|tenant| tenant.name.as_str().to_owned()).collect(),
+        commands: TABLE.iter().map(|row| row.full_name_lower().to_owned()).collect(),
+        upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+    });
+    allow_files(config.downstream.max_connections);
+    let listeners: Vec<BoundListener> = config
+        .listeners
+        .iter()
+        .map(|settings| BoundListener::bind(settings, &config.directory))
+        .collect::<Result<_, _>>()?;
+    let admin_shutdown = CancellationToken::new();
+    let admin = serve_admin(config.admin, &registry, &admin_shutdown)?;
+    let shutdown = CancellationToken::new();
+    let parts = WorkerParts {
+        directory: Arc::new(config.directory),
+        limits: config.downstream,
+        upstreams: config.upstreams.into(),
+        registry: registry.clone(),
+        connections: Arc::new(AtomicUsize::new(0)),
+        shutdown: shutdown.clone(),
+    };
+    registry.readiness().expect_workers(config.workers.get());
+    let mut team = Vec::new();
+    for number in 0..config.workers.get() {
+        team.push(hire(number, parts.clone())?);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(let_clients_in(config.start, listeners, &registry, &mut team));
+    registry.readiness().draining();
+    shutdown.cancel();
+    for (_, worker) in team {
+        see_off("worker", worker);
+    }
+    // The admin port ends last: readiness is asked for while the workers drain.
+    admin_shutdown.cancel();
+    if let Some(admin) = admin {
+        see_off("admin port", admin);
+    }
+    outcome
+}
+
+/// Opens the listeners, at once or when the upstreams are there, and waits for the signal to stop.
+async fn let_clients_in(
+    start: StartSettings,
+    listeners: Vec<BoundListener>,
+    registry: &Registry,
+    team: &mut [Worker],
+) -> Result<(), StartError> {
+    let mut stop = StopSignals::listen()?;
+    if start.wait_for_upstream && !upstreams_are_up(registry, &mut stop).await {
+        return Ok(());
+    }
+    open(&listeners, team)?;
+    drop(listeners);
+    registry.readiness().listening();
+    stop.received().await;
+    Ok(())
+}
+
+fn serve_admin(
+    settings: Option<AdminSettings>,
+    registry: &Registry,
+    shutdown: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>, StartError> {
+    let Some(AdminSettings { address }) = settings else { return Ok(None) };
+    let listener = TcpListener::bind(address).map_err(|source| StartError::Admin { address, source })?;
+    tracing::info!(%address, "admin port");
+    let state = AdminState { registry: registry.clone() };
+    Ok(Some(admin::serve(listener, state, shutdown.clone())?))
+}
+
+fn see_off(what: &str, thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread has failed: {what}");
+    }
+}
+
+/// Raises the process' limit of open files to what the connections need, as Redis does; a lower hard limit is
+/// told.
+fn allow_files(max_connections: usize) {
+    let wanted = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed < wanted => {
+            tracing::warn!(
+                allowed,
+                wanted,
+                "the limit of open files (ulimit -n) is below downstream.max_connections"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, wanted, "cannot raise the limit of open files"),
+    }
+}
+
+/// A worker, and how it gets its listeners.
+type Worker = (Option<oneshot::Sender<Vec<BoundListener>>>, JoinHandle<()>);
+
+fn hire(number: usize, parts: WorkerParts) -> io::Result<Worker> {
+    let (give, get) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        if let Err(error) = parts.run(get) {
+            tracing::error!(%error, "a worker cannot run");
+        }
+    })?;
+    Ok((Some(give), thread))
+}
+
+/// Lets clients in: every worker accepts from every listener.
+fn open(listeners: &[BoundListener], team: &mut [Worker]) -> Result<(), StartError> {
+    for listener in listeners {
+        listener.listen()?;
+    }
+    for (give, _) in team {
+        let duplicates = listeners.iter().map(BoundListener::duplicate).collect::<io::Result<Vec<_>>>()?;
+        if let Some(Err(_)) = give.take().map(|give| give.send(duplicates)) {
+            tracing::error!("a worker has ended before it began");
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every worker has a connection to every upstream; `false` if the process is asked to stop
+/// meanwhile.
+async fn upstreams_are_up(registry: &Registry, stop: &mut StopSignals) -> bool {
+    tracing::info!("waiting for the upstreams before listening (start.wait_for_upstream)");
+    loop {
+        if registry.readiness().upstreams_up().into_iter().all(|is_up| is_up) {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_FOR_UPSTREAMS) => {}
+            () = stop.received() => return false,
+        }
+    }
+}
+
+/// The signals that end the process in order.
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new connections, requests under way are finished");
+    }
+}
