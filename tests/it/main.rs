@@ -1,0 +1,24 @@
+//! The built binary in front of real Redis servers, compared with a Redis that nobody stands in front of.
+//!
+//! Every test starts its own `redis-server` and its own `tenantry` on free ports and ends both. A missing
+//! `redis-server` is a failing test that says what to install.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a broken expectation ends the test; the functions around a test are test code as well"
+)]
+
+mod commandline;
+mod dev;
+mod mutations;
+mod oracle;
+mod protocol;
+mod servers;
+mod tenants;
+mod texts;
+mod tools;
+mod upstream;
+mod wire;
