@@ -1,0 +1,60 @@
+//! `make bench`: what a proxy in front of Redis costs, on this machine, today.
+//!
+//! One run, one Redis, and in front of it every target in turn: direct, twemproxy, haproxy in TCP mode,
+//! Tenantry with prefixing on. Machines get slower and faster from minute to minute, so figures of two runs
+//! do not compare. Therefore the targets take turns within each round, the order rotates from round to round,
+//! ratios are taken within a round, and what is printed is the median over the rounds. The figure to trust is
+//! CPU time per command over a peer's in the same round: throughput also depends on who shares the cores.
+//!
+//! The load comes from this very process (see [`load`]): common load generators cost several times what a
+//! proxy costs and so hide the differences. Linux only, because CPU time and memory are read from `/proc`.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts become figures for people, far below the range where that loses anything"
+)]
+
+mod cost;
+mod load;
+mod options;
+mod replies;
+mod report;
+mod round;
+mod target;
+mod workload;
+
+use std::io::Write as _;
+
+use clap::Parser as _;
+
+use options::Options;
+use report::Report;
+use target::{Idle, Kind, Stand};
+
+fn main() -> anyhow::Result<()> {
+    options::raise_file_limit()?;
+    let options = Options::parse();
+    let stand = Stand::build(&options.targets)?;
+    let mut report = Report::of_this_machine(&options);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", report.head())?;
+    for workload in &options.workloads {
+        let rounds = round::measure(&stand, workload, &options)?;
+        writeln!(out, "{}", report.workload(workload, &rounds))?;
+    }
+    let idle = measure_idle(&stand, &options)?;
+    writeln!(out, "{}\n{}", Report::idle(&idle), report.summary())?;
+    Ok(())
+}
+
+fn measure_idle(stand: &Stand, options: &Options) -> anyhow::Result<Vec<Idle>> {
+    let mut rows = Vec::new();
+    for &connections in options.idle.iter().filter(|&&connections| connections > 0) {
+        for &kind in options.targets.iter().filter(|&&kind| kind != Kind::Direct) {
+            eprintln!("idle: {connections} connections through {kind}");
+            rows.push(stand.idle(kind, connections)?);
+        }
+    }
+    Ok(rows)
+}

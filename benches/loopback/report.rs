@@ -1,0 +1,181 @@
+//! Medians over the rounds, as Markdown.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::options::Options;
+use crate::round::{Round, Sample};
+use crate::target::{Idle, Kind, version};
+use crate::workload::Workload;
+
+/// Builds the tables; keeps what the summary needs.
+pub(crate) struct Report {
+    head: String,
+    targets: Vec<Kind>,
+    summary: String,
+}
+
+/// Medians of one target over the rounds of one workload. A figure that nobody measured is NaN and shown as
+/// `-`.
+struct Line {
+    commands_per_second: f64,
+    of_direct: f64,
+    proxy_us: f64,
+    of_twemproxy: f64,
+    redis_us: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    resident: f64,
+}
+
+impl Report {
+    pub(crate) fn of_this_machine(options: &Options) -> Self {
+        let versions: Vec<String> = options
+            .targets
+            .iter()
+            .filter_map(|&kind| version(kind).ok())
+            .filter(|text| !text.is_empty())
+            .collect();
+        let head = format!(
+            "# Loopback benchmark\n\n{}\n{}\n{} rounds of {} s, targets in turn within each, medians; one proxy \
+             thread each.\n",
+            machine(),
+            versions.join("; "),
+            options.rounds,
+            options.seconds
+        );
+        Self { head, targets: options.targets.clone(), summary: String::new() }
+    }
+
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// The table of one workload.
+    pub(crate) fn workload(&mut self, workload: &Workload, rounds: &[Round]) -> String {
+        let mut text = format!(
+            "## {}: {}\n\n\
+             | target | ops/s | of direct | proxy CPU µs | of twemproxy | Redis CPU µs | p50 ms | p99 ms | RSS MiB |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+            workload.name,
+            workload.title()
+        );
+        for &kind in &self.targets {
+            let line = Line::of(kind, rounds);
+            push_line(&mut text, &line.row(kind));
+            if kind == Kind::Tenantry {
+                push_line(&mut self.summary, &line.summary_row(workload));
+            }
+        }
+        text
+    }
+
+    /// Memory per idle connection.
+    pub(crate) fn idle(rows: &[Idle]) -> String {
+        if rows.is_empty() {
+            return String::new();
+        }
+        let mut text =
+            "## Memory per idle connection\n\n| target | connections | bytes each |\n|---|---:|---:|\n"
+                .to_owned();
+        for Idle { kind, connections, bytes } in rows {
+            push_line(&mut text, &format!("| {kind} | {connections} | {bytes} |"));
+        }
+        text
+    }
+
+    /// Tenantry on one page, as the README shows it.
+    pub(crate) fn summary(&self) -> String {
+        if self.summary.is_empty() {
+            return String::new();
+        }
+        format!(
+            "## Tenantry in short\n\n| workload | ops/s | of direct | proxy CPU µs | of twemproxy | p50 ms | p99 ms |\n\
+             |---|---:|---:|---:|---:|---:|---:|\n{}",
+            self.summary
+        )
+    }
+}
+
+impl Line {
+    fn of(kind: Kind, rounds: &[Round]) -> Self {
+        let over = |figure: &dyn Fn(&Sample) -> f64| {
+            median(rounds, |round| sample(round, kind).map_or(f64::NAN, figure))
+        };
+        let ratio = |peer: Kind, figure: &dyn Fn(&Sample) -> f64| {
+            median(rounds, |round| match (sample(round, kind), sample(round, peer)) {
+                (Some(own), Some(other)) => figure(own) / figure(other),
+                _ => f64::NAN,
+            })
+        };
+        let is_proxy = |figure: f64| if kind == Kind::Direct { f64::NAN } else { figure };
+        Self {
+            commands_per_second: over(&|sample| sample.commands_per_second),
+            of_direct: ratio(Kind::Direct, &|sample| sample.commands_per_second),
+            proxy_us: is_proxy(over(&|sample| sample.proxy_us)),
+            of_twemproxy: is_proxy(ratio(Kind::Twemproxy, &|sample| sample.proxy_us)),
+            redis_us: over(&|sample| sample.redis_us),
+            p50_ms: over(&|sample| sample.p50_ms),
+            p99_ms: over(&|sample| sample.p99_ms),
+            resident: is_proxy(over(&|sample| sample.resident as f64)),
+        }
+    }
+
+    fn row(&self, kind: Kind) -> String {
+        format!(
+            "| {kind} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            shown(self.commands_per_second, 0),
+            shown(self.of_direct, 2),
+            shown(self.proxy_us, 2),
+            shown(self.of_twemproxy, 2),
+            shown(self.redis_us, 2),
+            shown(self.p50_ms, 2),
+            shown(self.p99_ms, 2),
+            shown(self.resident / f64::from(1 << 20), 1)
+        )
+    }
+
+    fn summary_row(&self, workload: &Workload) -> String {
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            workload.title(),
+            shown(self.commands_per_second, 0),
+            shown(self.of_direct, 2),
+            shown(self.proxy_us, 2),
+            shown(self.of_twemproxy, 2),
+            shown(self.p50_ms, 2),
+            shown(self.p99_ms, 2)
+        )
+    }
+}
+
+fn sample(round: &Round, kind: Kind) -> Option<&Sample> {
+    round.iter().find(|sample| sample.kind == kind)
+}
+
+fn median(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) }
+}
+
+fn shown(figure: f64, decimals: usize) -> String {
+    if figure.is_finite() { format!("{figure:.decimals$}") } else { "-".to_owned() }
+}
+
+fn push_line(text: &mut String, line: &str) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{line}").ok();
+}
+
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown processor", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {cores} cores for load, proxy and Redis together; Linux {}.", kernel.trim())
+}

@@ -1,0 +1,287 @@
+//! What is measured: Redis, and each proxy in front of it with one worker thread.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use tempfile::TempDir;
+use tenantry::dev::OwnedProcess;
+
+use crate::workload::request;
+use crate::{cost, load, options};
+
+/// How long a target may take until it answers its first command.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Files a proxy has open besides its connections.
+const FILES_RESERVED: usize = 500;
+
+/// A way to Redis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Direct,
+    Twemproxy,
+    Haproxy,
+    Tenantry,
+}
+
+impl Kind {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        let all = [Self::Direct, Self::Twemproxy, Self::Haproxy, Self::Tenantry];
+        all.into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| format!("no target `{name}`; there are direct, twemproxy, haproxy and tenantry"))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Twemproxy => "twemproxy",
+            Self::Haproxy => "haproxy",
+            Self::Tenantry => "tenantry",
+        }
+    }
+
+    /// The program and the package it is in.
+    fn program(self) -> OsString {
+        match self {
+            Self::Direct => "redis-server".into(),
+            Self::Twemproxy => "nutcracker".into(),
+            Self::Haproxy => "haproxy".into(),
+            Self::Tenantry => {
+                std::env::var_os("TENANTRY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tenantry").into())
+            }
+        }
+    }
+
+    /// What to do when the program is not there.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Direct => "install Redis (Debian: apt-get install redis-server)",
+            Self::Twemproxy => {
+                "install twemproxy (Debian: apt-get install nutcracker) or leave it out with --targets"
+            }
+            Self::Haproxy => {
+                "install haproxy (Debian: apt-get install haproxy) or leave it out with --targets"
+            }
+            Self::Tenantry => "build it (cargo build --release), or name the binary in TENANTRY_BIN",
+        }
+    }
+
+    /// Client connections a proxy can hold with so many files.
+    fn capacity(self, files: usize) -> usize {
+        let files = files.saturating_sub(FILES_RESERVED);
+        match self {
+            Self::Direct | Self::Twemproxy | Self::Tenantry => files,
+            // One connection to Redis for each client connection.
+            Self::Haproxy => files / 2,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The Redis all targets share, and a directory for configurations and logs. All of it ends on drop.
+pub(crate) struct Stand {
+    redis: Target,
+    directory: TempDir,
+    files: usize,
+}
+
+/// Memory of idle connections through one proxy.
+pub(crate) struct Idle {
+    pub(crate) kind: Kind,
+    pub(crate) connections: usize,
+    /// What the proxy grew by, for each connection.
+    pub(crate) bytes: u64,
+}
+
+/// A way to Redis that is up.
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    /// None for direct: the process belongs to the stand.
+    process: Option<OwnedProcess>,
+}
+
+impl Stand {
+    /// Makes sure every program is there, then starts Redis.
+    pub(crate) fn build(targets: &[Kind]) -> anyhow::Result<Self> {
+        for &kind in targets {
+            version(kind).map_err(|error| {
+                anyhow!("cannot run {}: {error}; {}", kind.program().display(), kind.remedy())
+            })?;
+        }
+        let directory = tempfile::Builder::new().prefix("tenantry-bench-").tempdir()?;
+        let address = free_address()?;
+        let mut command = Command::new(Kind::Direct.program());
+        command
+            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"])
+            .arg(directory.path())
+            .args(["--save", "", "--appendonly", "no", "--maxclients", "30000"]);
+        let redis = start(Kind::Direct, address, &mut command, directory.path())?;
+        Ok(Self { redis, directory, files: options::file_limit()? })
+    }
+
+    pub(crate) fn redis_pid(&self) -> u32 {
+        self.redis.process.as_ref().map_or(0, OwnedProcess::id)
+    }
+
+    pub(crate) fn start_all(&self, targets: &[Kind]) -> anyhow::Result<Vec<Target>> {
+        targets.iter().map(|&kind| self.start(kind)).collect()
+    }
+
+    /// Starts a target of its own; Redis itself is there already.
+    fn start(&self, kind: Kind) -> anyhow::Result<Target> {
+        let address = free_address()?;
+        let path = self.directory.path().join(format!("{kind}.conf"));
+        let mut command = Command::new(kind.program());
+        // Tenantry reads its settings from the environment too, and refuses variables that are none.
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("TENANTRY_") || name_text.starts_with("REDIS_") {
+                command.env_remove(&name);
+            }
+        }
+        let configuration = match kind {
+            Kind::Direct => return Ok(Target { kind, address: self.redis.address, process: None }),
+            Kind::Twemproxy => {
+                let statistics = free_address()?.port().to_string();
+                command
+                    .args(["--stats-addr", "127.0.0.1", "--stats-port", &statistics, "--conf-file"])
+                    .arg(&path);
+                self.twemproxy(address)
+            }
+            Kind::Haproxy => {
+                command.args(["-db", "-f"]).arg(&path);
+                self.haproxy(address)
+            }
+            Kind::Tenantry => {
+                command.arg("--config").arg(&path);
+                self.tenantry(address, free_address()?)
+            }
+        };
+        fs::write(&path, configuration)?;
+        start(kind, address, &mut command, self.directory.path())
+    }
+
+    fn twemproxy(&self, address: SocketAddr) -> String {
+        let redis = self.redis.address;
+        format!(
+            "bench:\n  listen: {address}\n  redis: true\n  preconnect: true\n  auto_eject_hosts: false\n  \
+             server_connections: 1\n  hash: fnv1a_64\n  distribution: ketama\n  servers:\n   - {redis}:1\n"
+        )
+    }
+
+    fn haproxy(&self, address: SocketAddr) -> String {
+        let (redis, maxconn) = (self.redis.address, Kind::Haproxy.capacity(self.files));
+        format!(
+            "global\n  nbthread 1\n  maxconn {maxconn}\ndefaults\n  mode tcp\n  timeout connect 1h\n  \
+             timeout client 1h\n  timeout server 1h\nlisten bench\n  bind {address}\n  server redis {redis}\n"
+        )
+    }
+
+    fn tenantry(&self, address: SocketAddr, admin: SocketAddr) -> String {
+        let redis = self.redis.address;
+        format!(
+            "workers = 1\n\n[downstream]\nmax_connections = 100000\n\n\
+             [[listener]]\naddress = \"{address}\"\ntenant = \"bench\"\n\n\
+             [admin]\naddress = \"{admin}\"\n\n[upstream.main]\nurl = \"redis://{redis}\"\n\n[tenant.bench]\n"
+        )
+    }
+
+    /// What idle connections cost a fresh proxy: each has sent one `GET`. Fewer than asked for if the file
+    /// limit does not allow so many.
+    pub(crate) fn idle(&self, kind: Kind, connections: usize) -> anyhow::Result<Idle> {
+        let connections = connections.min(kind.capacity(self.files));
+        let target = self.start(kind)?;
+        // The first command pays for what is made once.
+        load::send_all(target.address, std::iter::once(request(&[b"SET", b"idle", b"1"])))?;
+        let before = target.resident()?;
+        let mut held = Vec::with_capacity(connections);
+        let ask = request(&[b"GET", b"idle"]);
+        for _ in 0..connections {
+            let mut stream = TcpStream::connect(target.address)?;
+            stream.write_all(&ask)?;
+            load::await_replies(&mut stream, 1)?;
+            held.push(stream);
+        }
+        let grown = target.resident()?.saturating_sub(before);
+        Ok(Idle { kind, connections, bytes: grown / connections as u64 })
+    }
+}
+
+impl Target {
+    /// CPU time of the proxy; none for direct.
+    pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
+        self.process.as_ref().map_or(Ok(Duration::ZERO), |process| cost::cpu_time(process.id()))
+    }
+
+    /// Memory of the proxy; none for direct.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        self.process.as_ref().map_or(Ok(0), |process| cost::resident(process.id()))
+    }
+}
+
+/// The first line a program prints about its version.
+pub(crate) fn version(kind: Kind) -> std::io::Result<String> {
+    let flag = if kind == Kind::Haproxy { "-v" } else { "--version" };
+    let printed = Command::new(kind.program()).arg(flag).output()?;
+    // nutcracker prints it as an error.
+    let text = [printed.stdout, printed.stderr].concat();
+    Ok(String::from_utf8_lossy(&text)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("This is ")
+        .to_owned())
+}
+
+fn start(kind: Kind, address: SocketAddr, command: &mut Command, directory: &Path) -> anyhow::Result<Target> {
+    let log = directory.join(format!("{kind}.log"));
+    let file = File::create(&log)?;
+    command.current_dir(directory).stdout(file.try_clone()?).stderr(file);
+    let mut process = OwnedProcess::spawn(command).map_err(|error| {
+        anyhow!("cannot start {}: {error}; {}", command.get_program().display(), kind.remedy())
+    })?;
+    await_answer(&mut process, address, &log)
+        .with_context(|| format!("{kind} on {address} does not start"))?;
+    Ok(Target { kind, address, process: Some(process) })
+}
+
+/// Asks until the target answers. A listener of another program gives no event to wait for.
+fn await_answer(process: &mut OwnedProcess, address: SocketAddr, log: &PathBuf) -> anyhow::Result<()> {
+    let end = load::now() + START_LIMIT;
+    loop {
+        let answer = load::send_all(address, std::iter::once(request(&[b"SET", b"ready", b"1"])));
+        let Err(error) = answer else { return Ok(()) };
+        let ended = process.ended()?;
+        if ended.is_some() || load::now() > end {
+            let said = fs::read_to_string(log).unwrap_or_default();
+            let state =
+                ended.map_or_else(|| "it still runs".to_owned(), |status| format!("it ended: {status}"));
+            bail!("{error:#}; {state}; it said:\n{said}");
+        }
+        pause();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for, see await_answer")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+/// A port that was free a moment ago.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

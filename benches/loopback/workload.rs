@@ -1,0 +1,147 @@
+//! The workloads, and the bytes they send.
+
+use fastrand::Rng;
+
+/// Keys of a workload with small values; fewer when the values are large, see [`Workload::keys`].
+const KEYS: usize = 10_000;
+
+/// Most bytes of values kept in Redis, and of requests prepared in advance, for one workload.
+const BYTES_PREPARED: usize = 16 << 20;
+
+/// Requests are the same in every run.
+const SEED: u64 = 20_260_101;
+
+/// What one command does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Set,
+    /// `MGET` of ten keys, counted as one command.
+    MgetTen,
+}
+
+/// One row of the benchmark.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) verb: Verb,
+    /// Bytes of a value.
+    pub(crate) value: usize,
+    pub(crate) connections: usize,
+    /// Commands sent at once, and answered before the next are sent, on each connection.
+    pub(crate) depth: usize,
+}
+
+const fn workload(
+    name: &'static str,
+    verb: Verb,
+    value: usize,
+    connections: usize,
+    depth: usize,
+) -> Workload {
+    Workload { name, verb, value, connections, depth }
+}
+
+/// All workloads, in the order in which they are measured.
+pub(crate) static ALL: [Workload; 12] = [
+    workload("get64", Verb::Get, 64, 50, 1),
+    workload("set64", Verb::Set, 64, 50, 1),
+    workload("get64-p16", Verb::Get, 64, 50, 16),
+    workload("set64-p16", Verb::Set, 64, 50, 16),
+    workload("get64-p64", Verb::Get, 64, 50, 64),
+    workload("set64-p64", Verb::Set, 64, 50, 64),
+    workload("get64-c1000", Verb::Get, 64, 1000, 1),
+    workload("get1k", Verb::Get, 1 << 10, 50, 1),
+    workload("get16k", Verb::Get, 16 << 10, 50, 1),
+    workload("get64k", Verb::Get, 64 << 10, 50, 1),
+    workload("set64k", Verb::Set, 64 << 10, 50, 1),
+    workload("mget10", Verb::MgetTen, 64, 50, 1),
+];
+
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|workload| workload.name)
+}
+
+pub(crate) fn named(name: &str) -> Result<&'static Workload, String> {
+    ALL.iter()
+        .find(|workload| workload.name == name)
+        .ok_or_else(|| format!("no workload `{name}`; there are {}", names().collect::<Vec<_>>().join(", ")))
+}
+
+impl Workload {
+    /// For people: `GET 64 B, 50 connections, depth 1`.
+    pub(crate) fn title(&self) -> String {
+        let verb = match self.verb {
+            Verb::Get => "GET",
+            Verb::Set => "SET",
+            Verb::MgetTen => "MGET of 10 ×",
+        };
+        let (size, unit) = if self.value < 1024 { (self.value, "B") } else { (self.value >> 10, "KiB") };
+        format!("{verb} {size} {unit}, {} connections, depth {}", self.connections, self.depth)
+    }
+
+    /// `SET`s that fill every key the workload touches.
+    pub(crate) fn preload(&self) -> impl Iterator<Item = Vec<u8>> {
+        let value = self.sample_value();
+        (0..self.keys()).map(move |key| request(&[b"SET", &key_name(key), &value]))
+    }
+
+    /// Batches of `depth` requests each, to be sent one after the other, round and round.
+    pub(crate) fn batches(&self) -> Vec<Box<[u8]>> {
+        let mut rng = Rng::with_seed(SEED);
+        let value = self.sample_value();
+        let mut total = 0;
+        let mut batches = Vec::new();
+        while batches.len() < 16 || (batches.len() < 1024 && total < BYTES_PREPARED) {
+            let mut batch = Vec::new();
+            for _ in 0..self.depth {
+                self.write_command(&mut batch, &value, &mut rng);
+            }
+            total += batch.len();
+            batches.push(batch.into_boxed_slice());
+        }
+        batches
+    }
+
+    fn write_command(&self, batch: &mut Vec<u8>, value: &[u8], rng: &mut Rng) {
+        let mut key = || key_name(rng.usize(..self.keys()));
+        match self.verb {
+            Verb::Get => write_request(batch, &[b"GET", &key()]),
+            Verb::Set => write_request(batch, &[b"SET", &key(), value]),
+            Verb::MgetTen => {
+                let keys: [Vec<u8>; 10] = std::array::from_fn(|_| key());
+                let mut arguments: Vec<&[u8]> = vec![b"MGET"];
+                arguments.extend(keys.iter().map(Vec::as_slice));
+                write_request(batch, &arguments);
+            }
+        }
+    }
+
+    fn keys(&self) -> usize {
+        (BYTES_PREPARED / self.value).min(KEYS)
+    }
+
+    fn sample_value(&self) -> Vec<u8> {
+        let mut rng = Rng::with_seed(SEED);
+        (0..self.value).map(|_| rng.u8(b'a'..=b'z')).collect()
+    }
+}
+
+/// One request by itself.
+pub(crate) fn request(arguments: &[&[u8]]) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    write_request(&mut buffer, arguments);
+    buffer
+}
+
+fn key_name(number: usize) -> Vec<u8> {
+    format!("key:{number:06}").into_bytes()
+}
+
+fn write_request(buffer: &mut Vec<u8>, arguments: &[&[u8]]) {
+    buffer.extend_from_slice(format!("*{}\r\n", arguments.len()).as_bytes());
+    for argument in arguments {
+        buffer.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+        buffer.extend_from_slice(argument);
+        buffer.extend_from_slice(b"\r\n");
+    }
+}
