@@ -1,0 +1,44 @@
+# Two targets matter: `make run` and `make test`. Both install what a bare machine with a Rust toolchain lacks.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench lint clean
+
+# `make bench ARGS='--rounds 7 --workloads get64,mget10'`; `make bench ARGS=--help` lists all of it.
+ARGS ?=
+
+# Debian puts proxies where only root's PATH looks.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+help: ## print this list
+	@echo 'Tenantry: many tenants, one Redis, no change to the application.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
+
+run: ## start Tenantry with a private Redis and two example tenants; prints what to try
+	@scripts/install-missing cc redis-server redis-cli
+	@cargo run --release --locked -- dev
+
+build: ## build the program: target/release/tenantry
+	@scripts/install-missing cc
+	@cargo build --release --locked
+
+test: ## run every test, against Redis servers that the tests start
+	@scripts/install-missing cc redis-server redis-cli
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    cargo test --locked --doc && cargo nextest run --locked; \
+	else \
+	    cargo test --locked; \
+	fi
+
+bench: ## compare with direct Redis, twemproxy and haproxy, interleaved in one run (Linux)
+	@scripts/install-missing cc redis-server nutcracker haproxy
+	@cargo bench --locked --bench loopback -- $(ARGS)
+
+lint: ## formatting, clippy and documentation, warnings denied
+	@scripts/install-missing cc
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+clean: ## remove what was built
+	@cargo clean
