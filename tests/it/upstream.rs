@@ -1,13 +1,8 @@
 //! The upstream goes away, comes back, hangs, wants a password: what clients read meanwhile.
 
-use std::time::Duration;
-
-use crate::servers::{Proxy, RedisServer, Setup, free_port, now};
+use crate::servers::{Proxy, RedisServer, Setup, free_port};
 use crate::texts::{NOT_SENT, PERHAPS_EXECUTED, UNAVAILABLE};
 use crate::wire::{Client, show, words};
-
-/// An answer that needs no upstream must not take longer than this on a busy machine.
-const SOON: Duration = Duration::from_secs(3);
 
 fn assert_unavailable(reply: &[u8]) {
     let text = show(reply);
@@ -47,17 +42,17 @@ fn every_request_in_flight_is_answered_in_order_when_the_upstream_dies() {
 #[test]
 fn upstream_that_was_never_there_is_named_by_readyz_and_answered_for_at_once() {
     let port = free_port();
-    let setup = Setup::for_upstream(format!("redis://127.0.0.1:{port}"));
+    let mut setup = Setup::for_upstream(format!("redis://127.0.0.1:{port}"));
+    // Whoever waited for the next attempt would wait for ever, as far as this test is concerned.
+    setup.upstream_lines = "reconnect_min = \"1h\"\nreconnect_max = \"1h\"\nreply_timeout = \"1h\"".into();
     let proxy = Proxy::start_unready(&setup);
-    proxy.wait_for_readiness(503, "upstream 'main'");
+    proxy.wait_for_readiness(503, "cannot be reached");
     let mut acme = proxy.acme();
-    let start = now();
     for _ in 0..10 {
         let reply = acme.call(&["SET", "k", "v"]);
         assert_unavailable(&reply);
         assert!(show(&reply).contains(NOT_SENT), "{}", show(&reply));
     }
-    assert!(start.elapsed() < SOON, "errors took {:?}", start.elapsed());
     assert_eq!("+PONG\\r\\n", acme.ask("PING"), "what needs no upstream is served");
 }
 
@@ -123,12 +118,11 @@ fn silent_upstream_is_given_up_after_reply_timeout_and_used_again_when_it_speaks
     let mut acme = proxy.acme();
     assert_eq!("+OK\\r\\n", acme.ask("SET k v"));
     redis.freeze();
-    let start = now();
     let reply = acme.call(&["INCR", "n"]);
-    assert_unavailable(&reply);
-    assert!(show(&reply).contains(PERHAPS_EXECUTED), "{}", show(&reply));
-    assert!(start.elapsed() >= Duration::from_millis(300), "given up after {:?}", start.elapsed());
-    assert!(start.elapsed() < SOON, "given up after {:?}", start.elapsed());
+    assert_eq!(
+        "-UNAVAILABLE upstream \\'main\\': no reply within 300 ms; the command may have been executed\\r\\n",
+        show(&reply)
+    );
     redis.thaw();
     assert_eq!("$1\\r\\nv\\r\\n", proxy.ask_until_served(&mut acme, "GET k"));
 }
@@ -231,14 +225,32 @@ fn who_is_still_owed_a_reply_when_the_process_ends_is_told() {
 #[test]
 fn client_that_misbehaves_is_closed_although_it_is_owed_a_reply() {
     let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+    let mut setup = Setup::for_upstream(redis.url());
+    // Closing only when the reply is given up would be longer than the client's patience, which is a failure.
+    setup.upstream_lines = "reply_timeout = \"1h\"".into();
+    let proxy = Proxy::start(&setup);
     let mut acme = proxy.acme();
     redis.freeze();
     acme.send(&words("GET k"));
     acme.send(b"POST / HTTP/1.1\r\n\r\n");
-    let start = now();
-    assert!(acme.try_frame().is_err());
-    // Far below `reply_timeout`, which is when the upstream's silence ends.
-    assert!(start.elapsed() < SOON, "closed after {:?}", start.elapsed());
+    assert_eq!("", show(&acme.until_closed()));
     redis.thaw();
+}
+
+#[test]
+fn wrong_passwords_are_counted_even_in_silence() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::before(&redis);
+    let mut stranger = proxy.open();
+    assert!(stranger.ask("AUTH acme wrong").starts_with("-WRONGPASS"));
+    assert!(stranger.ask("HELLO 3 AUTH nobody wrong").starts_with("-WRONGPASS"));
+    let mut acme = proxy.acme();
+    acme.send(&[words("CLIENT REPLY OFF"), words("AUTH acme wrong"), words("CLIENT REPLY ON")].concat());
+    assert_eq!("+OK\\r\\n", show(&acme.frame()));
+    let counted = || {
+        proxy.admin("/metrics").is_ok_and(|page| {
+            page.body.lines().any(|line| line == "tenantry_authentication_failures_total 3")
+        })
+    };
+    proxy.wait_for("three failures to be counted", counted);
 }
