@@ -53,17 +53,12 @@ fn resp3_reply() -> impl Strategy<Value = Vec<u8>> {
         Just(b"=7\r\ntxt:a\r\n\r\n".to_vec()),
         sized('!'),
     ];
-    prop_oneof![plain(), own].prop_recursive(4, 40, 6, |inner| {
+    let reply = prop_oneof![plain(), own].prop_recursive(4, 40, 6, |inner| {
         let pairs = proptest::collection::vec((sized('$'), inner.clone()), 0..4);
         let pairs =
             pairs.prop_map(|pairs| pairs.into_iter().map(|(key, value)| [key, value].concat()).collect());
         prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..6).prop_map(|values| counted(
-                '*',
-                values.len(),
-                &values
-            )),
-            proptest::collection::vec(inner, 0..6).prop_map(|values| counted('>', values.len(), &values)),
+            proptest::collection::vec(inner, 0..6).prop_map(|values| counted('*', values.len(), &values)),
             proptest::collection::vec(sized('$'), 0..6).prop_map(|values| counted(
                 '~',
                 values.len(),
@@ -71,7 +66,10 @@ fn resp3_reply() -> impl Strategy<Value = Vec<u8>> {
             )),
             pairs.prop_map(|pairs: Vec<Vec<u8>>| counted('%', pairs.len(), &pairs)),
         ]
-    })
+    });
+    // Inside a reply a push is none of its elements for us, and one of them for redis-protocol.
+    let values = proptest::collection::vec(reply.clone(), 0..6);
+    prop_oneof![4 => reply, 1 => values.prop_map(|values| counted('>', values.len(), &values))]
 }
 
 /// Where ours says that the reply at the start of `stream` ends.

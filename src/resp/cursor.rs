@@ -77,9 +77,38 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A reply without the pushes that stand inside it, and those pushes; `None` if there are none, or if the bytes
+/// are no RESP.
+pub fn untangled(reply: &[u8]) -> Option<(Vec<u8>, Vec<&[u8]>)> {
+    let mut cursor = Cursor::new(reply);
+    let (mut clean, mut pushes, mut copied) = (Vec::new(), Vec::new(), 0);
+    while cursor.position() < reply.len() {
+        let start = cursor.position();
+        if start > 0 && reply.get(start) == Some(&b'>') {
+            cursor.skip_value()?;
+            clean.extend_from_slice(reply.get(copied..start)?);
+            copied = cursor.position();
+            pushes.push(reply.get(start..copied)?);
+        } else {
+            cursor.next_value()?;
+        }
+    }
+    clean.extend_from_slice(reply.get(copied..)?);
+    (!pushes.is_empty()).then_some((clean, pushes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pushes_are_taken_out_of_a_reply() {
+        let reply = b"*2\r\n>2\r\n+message\r\n*1\r\n:9\r\n:1\r\n>1\r\n+x\r\n$1\r\n>\r\n";
+        let (clean, pushes) = untangled(reply).expect("two pushes");
+        assert_eq!(b"*2\r\n:1\r\n$1\r\n>\r\n".to_vec(), clean);
+        assert_eq!(vec![b">2\r\n+message\r\n*1\r\n:9\r\n".as_slice(), b">1\r\n+x\r\n"], pushes);
+        assert_eq!(None, untangled(b"*1\r\n:1\r\n"));
+    }
 
     #[test]
     fn values_are_read_head_by_head() {

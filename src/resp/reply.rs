@@ -48,6 +48,16 @@ impl<'a> ReplyWriter<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    fn head(&mut self, kind: u8, length: usize) {
+        let mut text = itoa::Buffer::new();
+        self.line(kind, text.format(length).as_bytes());
+    }
+
+    /// A reply that is complete already.
+    pub fn raw(&mut self, reply: &[u8]) {
+        self.out.extend_from_slice(reply);
+    }
+
     /// `+text`. `text` has no line end: it is ours.
     pub fn simple(&mut self, text: &str) {
         self.line(b'+', text.as_bytes());
@@ -79,18 +89,53 @@ impl<'a> ReplyWriter<'a> {
         }
     }
 
+    /// The null of a command whose reply is otherwise an array.
+    pub fn null_array(&mut self) {
+        match self.version {
+            Version::Resp2 => self.out.extend_from_slice(b"*-1\r\n"),
+            Version::Resp3 => self.out.extend_from_slice(b"_\r\n"),
+        }
+    }
+
+    /// Prose for people, marked as plain text in RESP3.
+    pub fn verbatim(&mut self, text: &[u8]) {
+        match self.version {
+            Version::Resp2 => self.bulk(text),
+            Version::Resp3 => {
+                self.head(b'=', text.len().saturating_add(b"txt:".len()));
+                self.out.extend_from_slice(b"txt:");
+                self.out.extend_from_slice(text);
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
     /// The head of an array; its elements follow.
     pub fn array(&mut self, elements: usize) {
-        let mut text = itoa::Buffer::new();
-        self.line(b'*', text.format(elements).as_bytes());
+        self.head(b'*', elements);
+    }
+
+    /// The head of a set: an array in RESP2.
+    pub fn set(&mut self, elements: usize) {
+        match self.version {
+            Version::Resp2 => self.head(b'*', elements),
+            Version::Resp3 => self.head(b'~', elements),
+        }
+    }
+
+    /// The head of a message that answers no request: an array in RESP2.
+    pub fn push(&mut self, elements: usize) {
+        match self.version {
+            Version::Resp2 => self.head(b'*', elements),
+            Version::Resp3 => self.head(b'>', elements),
+        }
     }
 
     /// The head of a map of `pairs`: a flat array in RESP2.
     pub fn map(&mut self, pairs: usize) {
-        let mut text = itoa::Buffer::new();
         match self.version {
-            Version::Resp2 => self.line(b'*', text.format(pairs.saturating_mul(2)).as_bytes()),
-            Version::Resp3 => self.line(b'%', text.format(pairs).as_bytes()),
+            Version::Resp2 => self.head(b'*', pairs.saturating_mul(2)),
+            Version::Resp3 => self.head(b'%', pairs),
         }
     }
 }
@@ -111,6 +156,24 @@ mod tests {
         assert_eq!(b"%2\r\n".to_vec(), written(Version::Resp3, |reply| reply.map(2)));
         assert_eq!(b"$-1\r\n".to_vec(), written(Version::Resp2, |reply: &mut ReplyWriter<'_>| reply.null()));
         assert_eq!(b"_\r\n".to_vec(), written(Version::Resp3, |reply: &mut ReplyWriter<'_>| reply.null()));
+    }
+
+    #[test]
+    fn arrays_that_are_something_else_in_resp3_depend_on_the_version() {
+        let null = |reply: &mut ReplyWriter<'_>| reply.null_array();
+        assert_eq!(b"*-1\r\n".to_vec(), written(Version::Resp2, null));
+        assert_eq!(b"_\r\n".to_vec(), written(Version::Resp3, null));
+        assert_eq!(b"*3\r\n".to_vec(), written(Version::Resp2, |reply| reply.set(3)));
+        assert_eq!(b"~3\r\n".to_vec(), written(Version::Resp3, |reply| reply.set(3)));
+        assert_eq!(b"*3\r\n".to_vec(), written(Version::Resp2, |reply| reply.push(3)));
+        assert_eq!(b">3\r\n".to_vec(), written(Version::Resp3, |reply| reply.push(3)));
+    }
+
+    #[test]
+    fn prose_is_marked_as_text_in_resp3() {
+        let prose = |reply: &mut ReplyWriter<'_>| reply.verbatim(b"a\n");
+        assert_eq!(b"$2\r\na\n\r\n".to_vec(), written(Version::Resp2, prose));
+        assert_eq!(b"=6\r\ntxt:a\n\r\n".to_vec(), written(Version::Resp3, prose));
     }
 
     #[test]

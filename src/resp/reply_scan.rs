@@ -46,11 +46,13 @@ pub struct ReplyScanner {
     /// Values of this reply that have not ended; 0 before its first byte.
     values_left: u64,
     within: Within,
+    /// Something of this reply has been seen before the value that begins now.
+    is_within_reply: bool,
 }
 
 impl Default for ReplyScanner {
     fn default() -> Self {
-        Self { values_left: 0, within: Within::Type }
+        Self { values_left: 0, within: Within::Type, is_within_reply: false }
     }
 }
 
@@ -152,6 +154,7 @@ impl ReplyScanner {
     #[inline]
     fn begin(&mut self, kind: u8, value: u64, is_negative: bool) {
         self.within = Within::Type;
+        let is_first = !std::mem::replace(&mut self.is_within_reply, true);
         match kind {
             _ if is_negative => self.end_value(),
             b'$' | b'=' | b'!' => self.within = Within::Payload(value.saturating_add(2)),
@@ -159,6 +162,9 @@ impl ReplyScanner {
                 self.values_left = self.values_left.saturating_sub(1).saturating_add(value.saturating_mul(2));
             }
             b'|' => self.values_left = self.values_left.saturating_add(value.saturating_mul(2)),
+            // Inside a reply a push stands beside its elements and is none of them: Redis 7.0 writes what a
+            // command makes its own connection hear into the midst of the command's reply.
+            b'>' if !is_first => self.values_left = self.values_left.saturating_add(value),
             _ => self.values_left = self.values_left.saturating_sub(1).saturating_add(value),
         }
     }
@@ -190,7 +196,8 @@ mod tests {
         "~2\r\n:1\r\n:2\r\n",
         ">2\r\n+invalidate\r\n_\r\n",
         "|1\r\n+ttl\r\n:3\r\n$1\r\na\r\n",
-        "*1\r\n>2\r\n+subscribe\r\n:1\r\n",
+        "*1\r\n>2\r\n+message\r\n:1\r\n:7\r\n",
+        "*2\r\n:1\r\n>2\r\n+message\r\n*1\r\n:2\r\n*1\r\n:7\r\n",
     ];
 
     #[test]

@@ -98,6 +98,17 @@ impl SendQueue {
         }
     }
 
+    /// Everything that waits, in one piece.
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.chunks.is_empty() {
+            return self.tail.freeze();
+        }
+        let mut all = BytesMut::with_capacity(self.len());
+        self.chunks.drain(..).for_each(|chunk| all.extend_from_slice(&chunk));
+        all.extend_from_slice(&self.tail);
+        all.freeze()
+    }
+
     /// Drops everything that waits.
     pub fn clear(&mut self) {
         *self = Self::default();
