@@ -28,8 +28,8 @@ use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame;
 use servers::RedisServer;
 use tenantry::command::{
-    Access, CommandSpec, Evidence, Flags, Located, NameKind, NameSpec, Operands, Service, Subcommands, TABLE,
-    find, identify, locate,
+    Access, CommandSpec, Connection, Evidence, Flags, Located, NameKind, NameSpec, Operands, Service,
+    Subcommands, TABLE, find, identify, locate,
 };
 use tenantry::resp::OwnedRequest;
 
@@ -164,6 +164,7 @@ fn our_key_rules(spec: &CommandSpec) -> Vec<String> {
         | NameSpec::Counted { .. }
         | NameSpec::Terms { .. }
         | NameSpec::Nested { .. }
+        | NameSpec::Described { .. }
         | NameSpec::Debug => None,
     };
     spec.names.iter().filter_map(expressible).collect()
@@ -349,6 +350,7 @@ impl Generator {
             | NameSpec::Counted { .. }
             | NameSpec::Terms { .. }
             | NameSpec::Nested { .. }
+            | NameSpec::Described { .. }
             | NameSpec::Debug => {}
         }
     }
@@ -495,6 +497,10 @@ fn located_keys_of_arbitrary_requests_include_those_of_command_getkeys() {
         }
         for _ in 0..60 {
             let args = generator.arbitrary(spec);
+            // `SORT k STORE STORE ASC` stores to `STORE`; GETKEYS takes the operand for the option once more.
+            if spec.name == "SORT" && repeats_a_store(spec, &args) {
+                continue;
+            }
             let Ok(theirs) = server_keys(&mut client, &args) else { continue };
             let mut ours = located_keys(&args).unwrap_or_else(|| panic!("{args:?} is refused"));
             for key in theirs {
@@ -607,7 +613,11 @@ fn a_rewritten_request_neither_sees_nor_changes_keys_without_the_prefix() {
     let mut client = Client::of(&server);
     let mut generator = Generator::new();
     let mut succeeded = 0;
-    for spec in keyed_commands(&mut client).into_iter().filter(|spec| spec.service() == Service::Forward) {
+    let is_tried = |spec: &&CommandSpec| {
+        matches!(spec.service(), Service::Forward | Service::Guarded)
+            && spec.connection != Connection::Blocking
+    };
+    for spec in keyed_commands(&mut client).into_iter().filter(is_tried) {
         for _ in 0..60 {
             let args = generator.arbitrary(spec);
             if args.iter().any(|arg| arg.eq_ignore_ascii_case("BLOCK")) {

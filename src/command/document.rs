@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::service::Service;
-use super::spec::{CommandSpec, Connection, Group, Release, Verdict};
+use super::spec::{CommandSpec, Connection, Group, NameSpec, Release, ReplyRule, Verdict};
 use super::table::TABLE;
 
 const INTRODUCTION: &str = "\
@@ -16,7 +16,16 @@ with a running server.
 
 - **forwarded, names rewritten**: sent to the server with the tenant's prefix on every key, channel and
   pattern; the prefix is taken off the reply.
+- **over a connection of its own**: sent over an upstream connection that serves this client alone, for as long as
+  it is needed.
 - **forwarded unchanged**: sent as it is; it has no names.
+- **forwarded, the reply cut to what tenants may see**: sent as it is; what the answer lists and tenants are
+  not served is left out.
+- **forwarded in the proxy's words**: the request is written anew, for the tenant's part of what it is about.
+- **queued by the proxy, sent in one piece**: what stands between `MULTI` and `EXEC` is checked when it comes
+  and leaves with `EXEC`.
+- **answered for the tenant's part**: the answer is composed, of several upstream requests or of what the proxy
+  knows of the tenant's clients.
 - **answered by the proxy**: the server never sees it.
 - **refused: NOPERM**: no tenant may use it; the error is that of a user without the permission.
 - **refused for now**: an error says what this version lacks. A later version will serve it.
@@ -26,9 +35,220 @@ every repetition of an option, and keys that the server's own `COMMAND GETKEYS` 
 errors, including those for malformed requests, are the server's.
 ";
 
+const DIFFERENCES_INTRODUCTION: &str = "
+## Differences from Redis
+
+Everything else is byte for byte what a Redis answers that holds only this tenant's data; what the test that
+compares them looks away from is in `tests/it/oracle/exceptions.txt`. Errors that begin with
+`UNAVAILABLE` are the proxy's own ([errors.md](errors.md)): a connection of one's own that could not be had in
+time (`max_leases`, `lease_wait`), a server that cannot be reached, a reply that was lost.
+
+";
+
+const NOT_SERVED: &str = "
+`SWAPDB` is refused wherever databases lie. Native ones are shared by all tenants, so the server would swap
+those of everybody; of virtual ones the number is part of every key's name, so swapping two would be renaming
+each of their keys, which cannot be done at once.
+";
+
+/// Something that a client reads otherwise than from a Redis of its own.
+struct Difference {
+    /// The commands, as the table names them.
+    commands: &'static [&'static str],
+    /// What is different.
+    here: &'static str,
+    /// Why.
+    because: &'static str,
+}
+
+const fn differs(commands: &'static [&'static str], here: &'static str, because: &'static str) -> Difference {
+    Difference { commands, here, because }
+}
+
+/// Where a served command differs from Redis. Refused commands say so in their own rows, and remarks there say
+/// what concerns one command alone.
+const DIFFERENCES: &[Difference] = &[
+    differs(
+        &["EXEC"],
+        "what only the server can refuse (out of memory, read only) is told by `EXEC`, as `EXECABORT`, and not by the \
+         command when it is queued",
+        "a transaction takes no connection: it is sent when `EXEC` comes",
+    ),
+    differs(
+        &["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"],
+        "an error inside `MULTI`, which aborts it",
+        "Redis puts pushes inside the reply to `EXEC`, and a RESP2 client's subscriptions are on another connection than \
+         its transaction",
+    ),
+    differs(
+        &["KEYS", "SCAN", "RANDOMKEY", "DBSIZE", "FLUSHDB", "FLUSHALL", "MOVE", "INFO", "CONFIG SET"],
+        "an error inside `MULTI`, which aborts it",
+        "the answer takes several requests, which are no transaction",
+    ),
+    differs(
+        &[
+            "AUTH",
+            "HELLO",
+            "CLIENT REPLY",
+            "CLIENT TRACKING",
+            "CLIENT CACHING",
+            "CLIENT LIST",
+            "MONITOR",
+            "SLOWLOG GET",
+        ],
+        "an error inside `MULTI`, which aborts it; the same for `COMMAND COUNT`, for all that is answered from the tenant's clients, and for \
+         `SELECT` of native databases",
+        "the server that runs the transaction would not run these, or they would change the connection half way",
+    ),
+    differs(
+        &["HELLO"],
+        "cannot change the protocol version while keys are watched or tracked, or something is subscribed to",
+        "the server speaks the old version on the client's own connection already",
+    ),
+    differs(
+        &["KEYS", "DBSIZE", "RANDOMKEY", "FLUSHDB", "FLUSHALL"],
+        "not atomic: keys that come or go meanwhile may be in the answer or not, and those that come during a flush may \
+         stay. They take as long as all tenants' keys need to be looked at",
+        "the server knows no part of a keyspace, so it is walked in pages and others are served in between",
+    ),
+    differs(
+        &["KEYS"],
+        "an error if the names take more than 256 MiB",
+        "they would be held in the memory of all tenants",
+    ),
+    differs(
+        &["SCAN"],
+        "cursors are numbers below 2^52 in no order, and a page may have more or fewer keys than `COUNT`",
+        "the server's own tell how many keys all tenants have",
+    ),
+    differs(
+        &["FLUSHDB", "FLUSHALL"],
+        "who tracks keys is told of each key and then of all, where Redis tells of all at once; keyspace notifications \
+         tell of each key. `ASYNC` and `SYNC` do the same",
+        "the tenant's keys are deleted one by one, in the background",
+    ),
+    differs(
+        &["MOVE"],
+        "between virtual databases, keyspace notifications say `rename_from` and `rename_to`",
+        "the number of the database is part of the key's name upstream",
+    ),
+    differs(
+        &["CLIENT TRACKING"],
+        "a key is not invalidated by a change of the same name in another virtual database, as Redis does; with `BCAST` it \
+         is, in all the tenant's databases",
+        "upstream these are keys of different names",
+    ),
+    differs(
+        &["SUBSCRIBE", "CLIENT TRACKING", "WATCH"],
+        "the connection to the server can be lost while the client's stays: who is subscribed or tracks keys is closed, \
+         and `EXEC` after `WATCH` answers null",
+        "the server has forgotten what it knew of the client",
+    ),
+    differs(
+        &["SUBSCRIBE", "PSUBSCRIBE"],
+        "100,000 names for one client, of them 1000 patterns. Subkey notifications (Redis 8.8) are not delivered",
+        "the server goes through all patterns of a client for each that is added, and others wait; their names and \
+         payloads are other ones",
+    ),
+    differs(
+        &["WATCH", "CLIENT TRACKING"],
+        "1000 watched keys and 64 prefixes for one client",
+        "the server compares all with all, and others wait",
+    ),
+    differs(
+        &["SUBSCRIBE", "PSUBSCRIBE", "CLIENT TRACKING"],
+        "what a RESP3 client's own command makes it hear comes before the command's reply; Redis 7.0 writes it into the \
+         midst of the reply",
+        "the protocol has pushes between replies only",
+    ),
+    differs(
+        &["CLIENT TRACKING"],
+        "`BCAST` without a prefix, after one with prefixes: each key is told of once, where Redis tells of it once for each \
+         prefix that it has",
+        "the tenant's own prefix covers the others, and the server takes none that overlap",
+    ),
+    differs(
+        &["PUBSUB NUMPAT"],
+        "counts the patterns of this process' clients",
+        "the server counts those of all tenants and lists none",
+    ),
+    differs(
+        &["CLIENT LIST", "CLIENT INFO", "CLIENT KILL", "CLIENT PAUSE", "MONITOR"],
+        "about the tenant's clients of this process. Fields about buffers and memory are 0, `events` is `r`, `fd` is the client's id",
+        "the server sees the proxy's connections; several instances know nothing of each other",
+    ),
+    differs(
+        &["MONITOR"],
+        "shows a command when it is sent or answered, and one of a transaction when it is queued",
+        "the proxy tells it, not the server",
+    ),
+    differs(
+        &["SLOWLOG GET"],
+        "entries have the command's name and no arguments. What counts is how long the server took to reply; from when \
+         on, the operator says (`slow_command`)",
+        "keeping the words of every request, in case it turns out slow, is a copy of all traffic",
+    ),
+    differs(
+        &["LATENCY LATEST", "LATENCY HISTORY", "LATENCY HISTOGRAM", "LATENCY DOCTOR"],
+        "as on a server whose monitor is off; the histogram is empty",
+        "times per command and tenant would be counted on the path of every command",
+    ),
+    differs(
+        &["INFO"],
+        "only fields that concern the tenant, with its own numbers. `expires` and `avg_ttl` of a database are 0, so is \
+         `used_memory`. Numbers of keys may be as old as ten counts take, but those of `INFO keyspace` are not",
+        "the rest is about all tenants, and these would take a look at each key",
+    ),
+    differs(
+        &["CONFIG GET", "CONFIG SET"],
+        "the parameters that clients ask for. `notify-keyspace-events` may be set to what it is, or to less, without \
+         effect",
+        "the server has one value for all tenants",
+    ),
+    differs(
+        &["COMMAND", "COMMAND COUNT", "COMMAND LIST", "ACL CAT"],
+        "leave out what no tenant is served",
+        "a client that asks what there is must be able to use it",
+    ),
+    differs(
+        &["ROLE", "MODULE LIST"],
+        "a primary without replicas, no modules",
+        "addresses and paths are the operator's",
+    ),
+    differs(
+        &["CLUSTER SLOTS", "CLUSTER NODES", "READONLY"],
+        "with `cluster_persona`, and the rest of `CLUSTER` that clients use, as a cluster of one node that owns every \
+         slot, where the client is connected to; without it as a server without cluster support",
+        "clients that only speak to clusters can be served, although the upstream is none",
+    ),
+    differs(
+        &["WAIT", "WAITAOF"],
+        "wait for all that was written before, by whomever, and not only for the client's own writes",
+        "the client's writes went over a connection that others use as well",
+    ),
+    differs(
+        &["RESTORE"],
+        "refused if the server's `sanitize-dump-payload` is `no`, its default, or not known; the operator can decide \
+         otherwise (`restore` under `[upstream.NAME]`)",
+        "a forged payload can crash a server that does not check it, for all tenants",
+    ),
+    differs(&["MEMORY USAGE"], "includes the tenant's prefix", "that is what the key takes"),
+    differs(
+        &["CLIENT NO-EVICT", "CLIENT NO-TOUCH"],
+        "accepted without effect: the proxy closes who does not read, and reads count for eviction",
+        "they are about a connection that is not the client's",
+    ),
+];
+
 /// The document.
 pub fn commands_markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
+    page.push_str(DIFFERENCES_INTRODUCTION);
+    for Difference { commands, here, because } in DIFFERENCES {
+        let names = commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        push(&mut page, format_args!("- {names}: {here}.\n  *Why:* {because}.\n"));
+    }
+    page.push_str(NOT_SERVED);
     for (group, title) in CHAPTERS {
         push(
             &mut page,
@@ -80,14 +300,34 @@ fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
 fn service(row: &CommandSpec) -> String {
     match row.service() {
         Service::Forward if row.connection == Connection::BlockingIfBlock => {
-            "forwarded, names rewritten; with `BLOCK` refused for now: ".to_owned()
-                + super::Lacks::BlockingConnection.reason()
+            "forwarded, names rewritten; with `BLOCK` over a connection of its own".to_owned()
         }
-        Service::Forward if row.names.is_empty() => "forwarded unchanged".to_owned(),
+        Service::Forward if matches!(row.connection, Connection::Blocking | Connection::Transaction) => {
+            "forwarded, names rewritten, over a connection of its own".to_owned()
+        }
+        Service::Forward if matches!(row.reply, ReplyRule::Listing(_)) => {
+            "forwarded, the reply cut to what tenants may see".to_owned()
+        }
+        Service::Forward if row.names.iter().all(|rule| matches!(rule, NameSpec::Described { .. })) => {
+            "forwarded unchanged".to_owned()
+        }
         Service::Forward => "forwarded, names rewritten".to_owned(),
+        Service::Guarded => "forwarded, names rewritten, if the server checks payloads".to_owned(),
+        Service::Reworded => "forwarded in the proxy's words".to_owned(),
         Service::Local => "answered by the proxy".to_owned(),
+        Service::Tied => tied(row).to_owned(),
+        Service::Composed => "answered for the tenant's part".to_owned(),
         Service::Denied | Service::AdminOnly => "refused: NOPERM".to_owned(),
         Service::NotYet(lack) => format!("refused for now: {}", lack.reason()),
+    }
+}
+
+/// What keeps a connection to its client.
+fn tied(row: &CommandSpec) -> &'static str {
+    match row.name {
+        "MULTI" | "EXEC" | "DISCARD" => "queued by the proxy, sent in one piece",
+        "UNWATCH" => "over the connection that watches",
+        _ => "over a connection of its own",
     }
 }
 
@@ -126,6 +366,13 @@ mod tests {
             committed == page,
             "docs/commands.md is not that of the table: run TENANTRY_BLESS=1 cargo test document"
         );
+    }
+
+    #[test]
+    fn what_differs_is_served() {
+        for name in DIFFERENCES.iter().flat_map(|difference| difference.commands) {
+            assert!(super::super::find(name).is_some_and(CommandSpec::is_served), "{name}");
+        }
     }
 
     #[test]

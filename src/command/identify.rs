@@ -32,6 +32,14 @@ pub enum Unidentified {
 }
 
 impl Unidentified {
+    /// The row of a command that is known.
+    pub fn spec(&self) -> Option<&'static CommandSpec> {
+        match self {
+            Self::WrongArity { spec } => Some(spec),
+            Self::UnknownCommand | Self::UnknownSubcommand { .. } => None,
+        }
+    }
+
     /// The server's error, without the leading `-` and the line end: it quotes the request, so it is bytes.
     pub fn refusal(&self, request: &Request<'_>) -> Vec<u8> {
         match self {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::resp::Request;
 
-use super::identify::identify;
+use super::identify::{Unidentified, identify};
 use super::spec::{CommandSpec, Connection, NameKind, NameSpec, Operands, Opt};
 
 /// An argument that is a name.
@@ -71,6 +71,9 @@ pub enum Unlocatable {
     /// They do, and one of them has an operand that is no number.
     #[error("the operand of an option is no number")]
     NotAnInteger,
+    /// The command to be described is none that is served.
+    #[error("the command to be described is none that is served")]
+    NoCommand,
 }
 
 impl Unlocatable {
@@ -79,6 +82,7 @@ impl Unlocatable {
         match self {
             Self::SyntaxError => "ERR syntax error",
             Self::NotAnInteger => "ERR value is not an integer or out of range",
+            Self::NoCommand => "ERR Invalid command specified",
         }
     }
 }
@@ -125,6 +129,7 @@ fn apply(rule: &NameSpec, request: &Request<'_>, located: &mut Located) -> Resul
         NameSpec::Counted { word, kind, first } => counted_names(request, located, word, kind, first),
         NameSpec::Terms { first } => term_dictionaries(request, located, first),
         NameSpec::Nested { at } => nested(request, located, at),
+        NameSpec::Described { at } => described(request, at)?,
         NameSpec::Debug => located.mark_all(2..request.argc(), 1, NameKind::Key),
     }
     Ok(())
@@ -280,6 +285,19 @@ fn nested(request: &Request<'_>, located: &mut Located, at: u32) {
         mark.arg += at;
     }
     located.connection = connection;
+}
+
+/// [`NameSpec::Described`]. A name without arguments is left to the server: it has no keys, and how that is
+/// said depends on the release.
+fn described(request: &Request<'_>, at: u32) -> Result<(), Unlocatable> {
+    let Some(spans) = request.spans().get(at as usize..).filter(|spans| spans.len() > 1) else {
+        return Ok(());
+    };
+    match identify(&Request::new(request.bytes(), spans)) {
+        // A wrong number of arguments is told in the server's words.
+        Ok(spec) | Err(Unidentified::WrongArity { spec }) if spec.is_served() => Ok(()),
+        Ok(_) | Err(_) => Err(Unlocatable::NoCommand),
+    }
 }
 
 /// An integer as the server reads it: `-` is the only sign, no leading zeros, no blanks, 64 bits.
@@ -505,12 +523,33 @@ mod tests {
 
     #[test]
     fn an_inner_command_has_its_own_names() {
-        assert_keys("COMMAND GETKEYS MSET a 1 b 2", &[3, 5]);
-        assert_keys("COMMAND GETKEYS XREAD BLOCK 0 STREAMS s $", &[6]);
+        assert_keys("ACL DRYRUN user MSET a 1 b 2", &[4, 6]);
+        assert_keys("ACL DRYRUN user XREAD BLOCK 0 STREAMS s $", &[7]);
         assert_keys("ACL DRYRUN user SORT l STORE d", &[4, 6]);
-        assert_keys("COMMAND GETKEYS FOO bar", &[]);
-        assert_keys("COMMAND GETKEYS COMMAND GETKEYS GET k", &[]);
-        assert_eq!(connection("COMMAND GETKEYS XREAD BLOCK 0 STREAMS s $"), Connection::Local);
+        assert_keys("ACL DRYRUN user FOO bar", &[]);
+        assert_keys("ACL DRYRUN user COMMAND GETKEYS GET k", &[]);
+        assert_eq!(connection("ACL DRYRUN user XREAD BLOCK 0 STREAMS s $"), Connection::Shared);
+    }
+
+    #[test]
+    fn a_command_that_is_only_described_keeps_its_names() {
+        assert_keys("COMMAND GETKEYS MSET a 1 b 2", &[]);
+        assert_keys("COMMAND GETKEYSANDFLAGS XREADGROUP COUNT 1 GROUP g STREAMS STREAMS k >", &[]);
+        assert_keys("COMMAND GETKEYS GET too many", &[]);
+        assert_keys("COMMAND GETKEYS PING", &[]);
+        assert_eq!(connection("COMMAND GETKEYS XREAD BLOCK 0 STREAMS s $"), Connection::Shared);
+    }
+
+    #[test]
+    fn a_command_that_is_not_served_is_not_described() {
+        for line in [
+            "COMMAND GETKEYS FOO k",
+            "COMMAND GETKEYS DEBUG OBJECT k",
+            "COMMAND GETKEYS CONFIG FOO",
+            "COMMAND GETKEYSANDFLAGS ACL DRYRUN user GET k",
+        ] {
+            assert_eq!(located(line).map(drop), Err(Unlocatable::NoCommand), "{line}");
+        }
     }
 
     #[test]

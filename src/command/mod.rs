@@ -5,9 +5,11 @@
 //! a request whose names cannot be located: what the proxy does not understand is never forwarded.
 
 mod document;
+pub mod glob;
 mod identify;
 mod keys;
 mod service;
+pub mod slot;
 mod spec;
 mod table;
 mod word;
@@ -17,7 +19,7 @@ pub use identify::{Unidentified, find, identify};
 pub use keys::{Located, Mark, Unlocatable, locate};
 pub use service::{Lacks, Service};
 pub use spec::{
-    Access, CommandSpec, Connection, Evidence, Flags, Gather, Group, NameKind, NameSpec, Operands, Opt,
-    Release, ReplyRule, Routing, Since, Subcommands, Verdict,
+    Access, CommandSpec, Connection, Evidence, Flags, Gather, Group, Listing, NameKind, NameSpec, Operands,
+    Opt, Release, ReplyRule, Routing, Since, Subcommands, Verdict,
 };
 pub use table::{COMMANDS, TABLE};

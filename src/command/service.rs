@@ -1,6 +1,7 @@
 //! What this version of Tenantry does with a command: the single source for the session and for
 //! `docs/commands.md`.
 
+use super::TABLE;
 use super::spec::{CommandSpec, Connection, Group, Verdict};
 
 /// What happens to a request for a command.
@@ -8,8 +9,17 @@ use super::spec::{CommandSpec, Connection, Group, Verdict};
 pub enum Service {
     /// It is forwarded, with its names rewritten if it has any.
     Forward,
-    /// The proxy answers it.
+    /// It is forwarded if the upstream can be trusted with it, as `session::persona` knows.
+    Guarded,
+    /// It is forwarded, but said in other words than the client's.
+    Reworded,
+    /// The proxy answers it from what it knows of the connection.
     Local,
+    /// It changes what binds the connection to an upstream connection of its own: transactions, subscriptions,
+    /// tracking.
+    Tied,
+    /// Its answer is composed: of several upstream requests, or of what the proxy knows of other clients.
+    Composed,
     /// It is refused for everybody.
     Denied,
     /// It is refused for tenants.
@@ -21,68 +31,52 @@ pub enum Service {
 /// What keeps a command from being served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lacks {
-    /// An upstream connection that may wait.
-    BlockingConnection,
-    /// An upstream connection that stays with the client for a transaction.
-    Transactions,
-    /// Subscriptions.
-    Subscriptions,
-    /// Invalidation of client-side caches.
-    Tracking,
-    /// Knowing which connection carried the client's last write.
-    WriteOrder,
     /// Field sets prepared on an upstream connection.
     FieldSets,
-    /// An answer about the tenant's part of the server only.
-    ScopedView,
-    /// An answer composed from what the proxy allows.
-    Introspection,
-    /// Moving keys between a tenant's virtual databases.
-    DatabaseMoves,
     /// Keeping scripts and functions inside the tenant.
     ScriptConfinement,
     /// Names of search indexes, which the whole server shares.
     SearchNames,
+    /// Scanning for keys of one slot, on a server that has such a scan.
+    ScopedView,
 }
 
 impl Lacks {
     /// The reason in a few words, for an error reply and for the documentation.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::BlockingConnection => "needs a connection of its own while it blocks",
-            Self::Transactions => "needs a connection of its own for the transaction",
-            Self::Subscriptions => "needs a connection of its own for subscriptions",
-            Self::Tracking => "needs a connection of its own for invalidations",
-            Self::WriteOrder => "needs the connection that carried the last write",
             Self::FieldSets => "needs a connection of its own for field sets",
-            Self::ScopedView => "needs an answer scoped to the tenant",
-            Self::Introspection => "needs an answer composed from what the proxy allows",
-            Self::DatabaseMoves => "needs moves between virtual databases",
             Self::ScriptConfinement => "needs scripts confined to the tenant",
             Self::SearchNames => "search index names are shared by the whole server",
+            Self::ScopedView => "needs an answer scoped to the tenant",
         }
     }
 }
 
 impl Service {
-    /// The service of a request that needs `connection`, given the service of its command: `XREAD` is
-    /// forwarded, but not with `BLOCK`.
+    /// Whether a tenant is served the command.
     #[must_use]
-    pub const fn over(self, connection: Connection) -> Service {
-        if matches!((self, connection), (Self::Forward, Connection::Blocking)) {
-            Self::NotYet(Lacks::BlockingConnection)
-        } else {
-            self
-        }
+    pub const fn is_served(self) -> bool {
+        matches!(
+            self,
+            Self::Forward | Self::Guarded | Self::Reworded | Self::Local | Self::Tied | Self::Composed
+        )
     }
 
     /// The service of a row; evaluated by the compiler for each of them.
     pub(super) const fn of(row: &CommandSpec) -> Service {
+        let mut i = 0;
+        while i < BY_NAME.len() {
+            let (service, names) = BY_NAME[i];
+            if contains(names, row.name) {
+                return service;
+            }
+            i += 1;
+        }
         match row.verdict {
-            Verdict::Pass => Self::Forward,
-            Verdict::Rewrite => rewritten(row),
-            Verdict::Emulate => emulated(row),
-            Verdict::Scoped => Self::NotYet(scoped_lacks(row)),
+            Verdict::Pass | Verdict::Rewrite => forwarded(row),
+            Verdict::Emulate if starts_with(row.name, "CLUSTER ") => Self::Local,
+            Verdict::Emulate | Verdict::Scoped => Self::NotYet(lacks(row)),
             Verdict::AdminOnly => Self::AdminOnly,
             // A container's own row is only ever an arity error.
             Verdict::Deny | Verdict::Container => Self::Denied,
@@ -90,95 +84,158 @@ impl Service {
     }
 }
 
-const fn rewritten(row: &CommandSpec) -> Service {
-    match (row.group, row.connection) {
-        (Group::Scripting, _) => Service::NotYet(Lacks::ScriptConfinement),
-        // Suggestion dictionaries are ordinary keys; everything else of the module goes through an index.
-        (Group::ModuleSearch, _) if !starts_with(row.name, "FT.SUG") => Service::NotYet(Lacks::SearchNames),
-        (_, connection) => match lack_of(connection) {
-            Some(lack) => Service::NotYet(lack),
-            None => Service::Forward,
-        },
-    }
-}
-
-/// What a connection class needs beyond the shared connections.
-const fn lack_of(connection: Connection) -> Option<Lacks> {
-    match connection {
-        Connection::Shared | Connection::BlockingIfBlock | Connection::Local | Connection::None => None,
-        Connection::Blocking => Some(Lacks::BlockingConnection),
-        Connection::Transaction => Some(Lacks::Transactions),
-        Connection::PubSub => Some(Lacks::Subscriptions),
-        Connection::Tracking => Some(Lacks::Tracking),
-        Connection::Wait => Some(Lacks::WriteOrder),
-        Connection::FieldSets => Some(Lacks::FieldSets),
-    }
-}
-
-/// Emulated commands that the proxy answers already; of the `CLUSTER` subcommands, all that are emulated.
-const ANSWERED: &[&str] = &[
-    "ACL WHOAMI",
-    "ASKING",
-    "AUTH",
-    "CLIENT CAPA",
-    "CLIENT GETNAME",
-    "CLIENT GETREDIR",
-    "CLIENT ID",
-    "CLIENT MAINT_NOTIFICATIONS",
-    "CLIENT NO-EVICT",
-    "CLIENT NO-TOUCH",
-    "CLIENT REPLY",
-    "CLIENT SETINFO",
-    "CLIENT SETNAME",
-    "ECHO",
-    "HELLO",
-    "MODULE LIST",
-    "PING",
-    "QUIT",
-    "READONLY",
-    "READWRITE",
-    "RESET",
-    "ROLE",
-    "SELECT",
+/// Commands that are about a connection, a tenant or the server, by name: what they need cannot be told from
+/// their rows.
+const BY_NAME: &[(Service, &[&str])] = &[
+    (
+        Service::Local,
+        &[
+            "ACL WHOAMI",
+            "ASKING",
+            "AUTH",
+            "CLIENT CAPA",
+            "CLIENT GETNAME",
+            "CLIENT GETREDIR",
+            "CLIENT ID",
+            "CLIENT MAINT_NOTIFICATIONS",
+            "CLIENT NO-EVICT",
+            "CLIENT NO-TOUCH",
+            "CLIENT REPLY",
+            "CLIENT SETINFO",
+            "CLIENT SETNAME",
+            "CLIENT TRACKINGINFO",
+            "ECHO",
+            "HELLO",
+            "MODULE LIST",
+            "PING",
+            "QUIT",
+            "READONLY",
+            "READWRITE",
+            "RESET",
+            "ROLE",
+            "SELECT",
+        ],
+    ),
+    (
+        Service::Tied,
+        &[
+            "CLIENT CACHING",
+            "CLIENT TRACKING",
+            "DISCARD",
+            "EXEC",
+            "MULTI",
+            "PSUBSCRIBE",
+            "PUNSUBSCRIBE",
+            "SSUBSCRIBE",
+            "SUBSCRIBE",
+            "SUNSUBSCRIBE",
+            "UNSUBSCRIBE",
+            "UNWATCH",
+            "WAIT",
+            "WAITAOF",
+        ],
+    ),
+    (
+        Service::Composed,
+        &[
+            "CLIENT INFO",
+            "CLIENT KILL",
+            "CLIENT LIST",
+            "CLIENT PAUSE",
+            "CLIENT UNBLOCK",
+            "CLIENT UNPAUSE",
+            "COMMAND COUNT",
+            "CONFIG SET",
+            "DBSIZE",
+            "FLUSHALL",
+            "FLUSHDB",
+            "INFO",
+            "KEYS",
+            "LATENCY DOCTOR",
+            "LATENCY GRAPH",
+            "LATENCY HELP",
+            "LATENCY HISTOGRAM",
+            "LATENCY HISTORY",
+            "LATENCY LATEST",
+            "LATENCY RESET",
+            "MONITOR",
+            "MOVE",
+            "PUBSUB NUMPAT",
+            "RANDOMKEY",
+            "SCAN",
+            "SLOWLOG GET",
+            "SLOWLOG HELP",
+            "SLOWLOG LEN",
+            "SLOWLOG RESET",
+        ],
+    ),
+    (
+        Service::Forward,
+        &[
+            "COMMAND",
+            "COMMAND DOCS",
+            "COMMAND GETKEYS",
+            "COMMAND GETKEYSANDFLAGS",
+            "COMMAND INFO",
+            "COMMAND LIST",
+            "CONFIG GET",
+            "WATCH",
+        ],
+    ),
+    (Service::Guarded, &["RESTORE"]),
+    (Service::Reworded, &["COPY", "PUBSUB CHANNELS", "PUBSUB SHARDCHANNELS"]),
 ];
 
-const fn emulated(row: &CommandSpec) -> Service {
-    if starts_with(row.name, "CLUSTER ") {
-        return Service::Local;
+impl CommandSpec {
+    /// Whether a tenant finds it on the server: it is served, or one of its subcommands is.
+    pub fn is_served(&self) -> bool {
+        let index = self.derived.index;
+        // Subcommands follow their container.
+        let subcommands = TABLE.iter().skip(usize::from(index) + 1);
+        self.service().is_served()
+            || subcommands
+                .take_while(|row| row.derived.container == index)
+                .any(|row| row.service().is_served())
     }
-    let mut i = 0;
-    while i < ANSWERED.len() {
-        if ANSWERED[i].len() == row.name.len() && starts_with(row.name, ANSWERED[i]) {
-            return Service::Local;
+}
+
+const fn forwarded(row: &CommandSpec) -> Service {
+    match (row.group, row.connection) {
+        (Group::Scripting, _) if !matches!(row.verdict, Verdict::Pass) => {
+            Service::NotYet(Lacks::ScriptConfinement)
         }
-        i += 1;
-    }
-    Service::NotYet(emulation_lacks(row))
-}
-
-const fn emulation_lacks(row: &CommandSpec) -> Lacks {
-    if let Some(lack) = lack_of(row.connection) {
-        return lack;
-    }
-    if starts_with(row.name, "CLIENT ") {
-        Lacks::Tracking
-    } else if starts_with(row.name, "HIMPORT ") {
-        Lacks::FieldSets
-    } else if starts_with(row.name, "MOVE") {
-        Lacks::DatabaseMoves
-    } else {
-        Lacks::Introspection
+        // Suggestion dictionaries are ordinary keys; everything else of the module goes through an index.
+        (Group::ModuleSearch, _)
+            if !starts_with(row.name, "FT.SUG") && !matches!(row.verdict, Verdict::Pass) =>
+        {
+            Service::NotYet(Lacks::SearchNames)
+        }
+        (_, Connection::FieldSets) => Service::NotYet(Lacks::FieldSets),
+        _ => Service::Forward,
     }
 }
 
-const fn scoped_lacks(row: &CommandSpec) -> Lacks {
+const fn lacks(row: &CommandSpec) -> Lacks {
     if matches!(row.group, Group::Scripting) {
         Lacks::ScriptConfinement
     } else if matches!(row.group, Group::ModuleSearch) {
         Lacks::SearchNames
+    } else if starts_with(row.name, "HIMPORT ") {
+        Lacks::FieldSets
     } else {
         Lacks::ScopedView
     }
+}
+
+const fn contains(names: &[&str], name: &str) -> bool {
+    let mut i = 0;
+    while i < names.len() {
+        if names[i].len() == name.len() && starts_with(name, names[i]) {
+            return true;
+        }
+        i += 1;
+    }
+    false
 }
 
 /// `str::starts_with`, callable by the compiler.
@@ -208,35 +265,57 @@ mod tests {
 
     #[test]
     fn keyed_commands_are_forwarded() {
-        for words in
-            ["GET", "MSET", "SORT", "XREAD", "PUBLISH", "PUBSUB NUMSUB", "FT.SUGADD", "TIME", "CONFIG HELP"]
-        {
+        for words in [
+            "GET",
+            "MSET",
+            "SORT",
+            "XREAD",
+            "BLPOP",
+            "PUBLISH",
+            "PUBSUB NUMSUB",
+            "FT.SUGADD",
+            "TIME",
+            "CONFIG HELP",
+            "CONFIG GET",
+        ] {
             assert_eq!(service(words), Service::Forward, "{words}");
         }
     }
 
     #[test]
-    fn what_needs_more_than_a_shared_connection_is_refused_for_now() {
+    fn help_of_the_server_is_for_everybody() {
+        for row in TABLE.iter().filter(|row| row.name.ends_with(" HELP") && row.group != Group::ModuleSearch)
+        {
+            assert!(row.service().is_served(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_command_with_subcommands_is_served_if_one_of_them_is() {
+        for (words, expected) in [
+            ("GET", true),
+            ("CONFIG", true),
+            ("CONFIG REWRITE", false),
+            ("COMMAND", true),
+            ("DEBUG", false),
+            ("SHUTDOWN", false),
+            ("JSON.DEBUG", true),
+        ] {
+            assert_eq!(expected, find(words).is_some_and(CommandSpec::is_served), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_needs_more_than_this_version_has_is_refused_for_now() {
         let lacks = [
-            ("BLPOP", Lacks::BlockingConnection),
-            ("MULTI", Lacks::Transactions),
-            ("WATCH", Lacks::Transactions),
-            ("SUBSCRIBE", Lacks::Subscriptions),
-            ("CLIENT TRACKING", Lacks::Tracking),
-            ("CLIENT CACHING", Lacks::Tracking),
-            ("WAIT", Lacks::WriteOrder),
             ("HIMPORT SET", Lacks::FieldSets),
             ("HIMPORT PREPARE", Lacks::FieldSets),
-            ("KEYS", Lacks::ScopedView),
-            ("INFO", Lacks::ScopedView),
-            ("COMMAND", Lacks::Introspection),
-            ("CONFIG GET", Lacks::Introspection),
-            ("MOVE", Lacks::DatabaseMoves),
             ("EVAL", Lacks::ScriptConfinement),
             ("FCALL_RO", Lacks::ScriptConfinement),
             ("FUNCTION LOAD", Lacks::ScriptConfinement),
             ("FT.SEARCH", Lacks::SearchNames),
             ("FT._LIST", Lacks::SearchNames),
+            ("CLUSTERSCAN", Lacks::ScopedView),
         ];
         for (words, lack) in lacks {
             assert_eq!(service(words), Service::NotYet(lack), "{words}");
@@ -244,33 +323,18 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_a_client_is_kept_by_the_proxy() {
-        for words in
-            ["HELLO", "AUTH", "CLIENT ID", "CLIENT MAINT_NOTIFICATIONS", "SELECT", "CLUSTER SLOTS", "ROLE"]
-        {
-            assert_eq!(service(words), Service::Local, "{words}");
-        }
-    }
-
-    #[test]
     fn administration_is_refused() {
         assert_eq!(service("DEBUG"), Service::Denied);
         assert_eq!(service("CLUSTER GETKEYSINSLOT"), Service::Denied);
-        assert_eq!(service("CONFIG SET"), Service::AdminOnly);
+        assert_eq!(service("CONFIG REWRITE"), Service::AdminOnly);
     }
 
     #[test]
-    fn a_request_that_blocks_is_not_forwarded() {
-        let refused = Service::NotYet(Lacks::BlockingConnection);
-        assert_eq!(service("XREAD").over(Connection::Blocking), refused);
-        assert_eq!(service("XREAD").over(Connection::Shared), Service::Forward);
-        assert_eq!(service("DEBUG").over(Connection::Blocking), Service::Denied);
-    }
-
-    #[test]
-    fn every_command_answered_by_name_is_in_the_table() {
-        for name in ANSWERED {
-            assert_eq!(service(name), Service::Local, "{name}");
+    fn every_command_named_here_is_in_the_table() {
+        for (expected, names) in BY_NAME {
+            for name in *names {
+                assert_eq!(service(name), *expected, "{name}");
+            }
         }
     }
 }

@@ -72,8 +72,7 @@ impl CommandSpec {
         self.derived.container != TOP_LEVEL
     }
 
-    /// What this version of Tenantry does with the command; a single request may still need more than the
-    /// command in general does, see [`Service::over`].
+    /// What this version of Tenantry does with the command.
     pub fn service(&self) -> Service {
         self.derived.service
     }
@@ -244,6 +243,13 @@ pub enum NameKind {
     Function,
 }
 
+impl NameKind {
+    /// Whether it names channels, which no database has to itself.
+    pub const fn is_channel(self) -> bool {
+        matches!(self, Self::Channel | Self::ShardChannel | Self::ChannelPattern)
+    }
+}
+
 /// What happens to what a name names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -336,6 +342,12 @@ pub enum NameSpec {
         /// Position of the inner command's name.
         at: u32,
     },
+    /// The arguments from `at` are a command that is looked at and not run, so its names reach nothing and
+    /// stay as they are. It has to be one that is served.
+    Described {
+        /// Position of the inner command's name.
+        at: u32,
+    },
     /// `DEBUG`: the server reports no keys, yet most of its subcommands take them; all arguments after the
     /// subcommand are marked.
     Debug,
@@ -368,8 +380,8 @@ pub enum Operands {
     Streams(Access),
 }
 
-/// Where names occur in a reply, hence how the prefix is taken off. Closed: a reply that fits none is not
-/// forwarded.
+/// Where names occur in a reply, hence how the prefix is taken off, or what in it a tenant must not see.
+/// Closed: a reply that fits none is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplyRule {
     /// Nowhere.
@@ -384,8 +396,6 @@ pub enum ReplyRule {
     NoGroupError,
     /// An array (or RESP3 set) of keys.
     ArrayOfKeys,
-    /// An array of pairs of a key and its flags.
-    KeysWithFlags,
     /// Null or one key.
     ScalarKey,
     /// A cursor, then an array of keys.
@@ -418,6 +428,46 @@ pub enum ReplyRule {
     HotKeys,
     /// Prose or lines of text about the whole server or all its clients.
     FreeText,
+    /// Nowhere, and only a part of it is for a tenant to see.
+    Listing(Listing),
+}
+
+/// A reply that lists what the server has, of which a tenant sees what it is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listing {
+    /// `COMMAND`: an entry for each command, with entries of its subcommands.
+    Commands,
+    /// `COMMAND INFO`: the same entries, but one or null for each name in the request, if it has any.
+    CommandsByName,
+    /// `COMMAND DOCS`: a map from names, with maps of subcommands.
+    CommandDocs,
+    /// `COMMAND LIST`: names of commands and subcommands.
+    CommandNames,
+    /// `ACL CAT`: the same, if the request has a category; otherwise the categories.
+    Category,
+    /// `CONFIG GET`: a map from parameters.
+    Parameters,
+}
+
+impl ReplyRule {
+    /// Whether the names are channels, which no database has to itself.
+    pub const fn names_channels(self) -> bool {
+        matches!(self, Self::AlternatingChannelCount | Self::ArrayOfChannels)
+    }
+
+    /// The rule for the reply to a request of `argc` words: what two listings hold depends on whether the
+    /// request has arguments.
+    #[must_use]
+    pub const fn of_request(self, argc: usize) -> Self {
+        let has_arguments = argc > 2;
+        if matches!(self, Self::Listing(Listing::CommandsByName)) && !has_arguments {
+            Self::Listing(Listing::Commands)
+        } else if matches!(self, Self::Listing(Listing::Category)) && !has_arguments {
+            Self::NoNames
+        } else {
+            self
+        }
+    }
 }
 
 /// How a command spreads over a cluster's nodes.
@@ -498,7 +548,7 @@ pub enum Connection {
 pub enum Verdict {
     /// Forwards it unchanged.
     Pass,
-    /// Puts the prefix on the names, takes it off the reply.
+    /// Puts the prefix on the names and takes it off the reply, or cuts the reply to what a tenant may see.
     Rewrite,
     /// Answers it, or composes the answer, without asking about the keyspace.
     Emulate,

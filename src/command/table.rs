@@ -14,14 +14,14 @@ use super::spec::NameKind::{
     Library, LibraryPattern, ShardChannel,
 };
 use super::spec::NameSpec::{
-    self, BlockWord, Counted, Debug, Nested, NumKeys, Options, Range, Streams, Terms,
+    self, BlockWord, Counted, Debug, Described, Nested, NumKeys, Options, Range, Streams, Terms,
 };
 use super::spec::Operands::{Block, GetPattern, Name, Plain, Rest};
 use super::spec::Release::{Absent, In, Module, Undated};
 use super::spec::ReplyRule::{
     AlternatingChannelCount, ArrayOfChannels, ArrayOfKeys, Exec, FirstElementKey, FreeText, Functions,
-    HotKeys, Invalidations, KeysWithFlags, LogEntries, NoGroupError, NoNames, ScalarKey, Scan, Script,
-    Search, Subscription, TimeSeries, TrackingPrefixes, TsInfo, Xread, XreadOrNoGroup,
+    HotKeys, Invalidations, LogEntries, NoGroupError, NoNames, ScalarKey, Scan, Script, Search, Subscription,
+    TimeSeries, TrackingPrefixes, TsInfo, Xread, XreadOrNoGroup,
 };
 use super::spec::Routing::{
     self, AllNodes, AllShards, AnyNode, Coordinator, Cursor, SingleSlot, SingleSlotOrAnyNode,
@@ -29,7 +29,8 @@ use super::spec::Routing::{
 };
 use super::spec::Subcommands::{self, Flat, Named};
 use super::spec::{
-    CommandSpec, Connection, Derived, Flags, Gather, Group, Operands, Opt, Since, TOP_LEVEL, Verdict,
+    CommandSpec, Connection, Derived, Flags, Gather, Group, Listing, Operands, Opt, ReplyRule, Since,
+    TOP_LEVEL, Verdict,
 };
 use super::word::Word;
 
@@ -44,7 +45,8 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("6.0.0"),
         arity: Some(-2),
         flags: of(&[NOSCRIPT, LOADING, STALE]),
-        ..passed(Group::Server)
+        note: "leaves out what tenants are not served",
+        ..listing(Group::Server, Listing::Category)
     },
     CommandSpec {
         name: "ACL DELUSER",
@@ -954,8 +956,8 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("3.0.0"),
         arity: Some(3),
         flags: of(&[ADMIN, LOADING, STALE]),
-        note: "administers the topology",
-        ..denied(Group::Cluster)
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
+        ..emulated(Group::Cluster)
     },
     CommandSpec {
         name: "CLUSTER COUNTKEYSINSLOT",
@@ -1035,14 +1037,15 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("5.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        ..passed(Group::Cluster)
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
+        ..emulated(Group::Cluster)
     },
     CommandSpec {
         name: "CLUSTER INFO",
         since: both("3.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1059,8 +1062,8 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("7.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "administers the topology",
-        ..denied(Group::Cluster)
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
+        ..emulated(Group::Cluster)
     },
     CommandSpec {
         name: "CLUSTER MEET",
@@ -1091,7 +1094,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("3.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1099,7 +1102,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("7.2.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1107,7 +1110,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("3.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1115,7 +1118,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("5.0.0"),
         arity: Some(3),
         flags: of(&[ADMIN, LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1163,7 +1166,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("7.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1171,7 +1174,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("3.0.0"),
         arity: Some(3),
         flags: of(&[ADMIN, LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1188,7 +1191,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("3.0.0"),
         arity: Some(2),
         flags: of(&[LOADING, STALE]),
-        note: "answers as a server without cluster support, whatever is behind the proxy",
+        note: "answers as a server without cluster support, or as a cluster of one node, as configured",
         ..emulated(Group::Cluster)
     },
     CommandSpec {
@@ -1264,8 +1267,8 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         arity: Some(-1),
         flags: of(&[LOADING, STALE]),
         subcommands: Named,
-        note: "the answer has to leave out what the proxy refuses",
-        ..emulated(Group::Server)
+        note: "leaves out what tenants are not served",
+        ..listing(Group::Server, Listing::Commands)
     },
     CommandSpec {
         name: "COMMAND COUNT",
@@ -1280,26 +1283,26 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("7.0.0"),
         arity: Some(-2),
         flags: of(&[LOADING, STALE]),
-        note: "the answer has to leave out what the proxy refuses",
-        ..emulated(Group::Server)
+        note: "leaves out what tenants are not served",
+        ..listing(Group::Server, Listing::CommandDocs)
     },
     CommandSpec {
         name: "COMMAND GETKEYS",
         since: both("2.8.13"),
         arity: Some(-3),
         flags: of(&[LOADING, STALE]),
-        names: &[Nested { at: 2 }],
-        reply: ArrayOfKeys,
-        ..emulated(Group::Server)
+        names: &[Described { at: 2 }],
+        note: "the server looks at the words of a request and at no key, so they are sent as they are",
+        ..passed(Group::Server)
     },
     CommandSpec {
         name: "COMMAND GETKEYSANDFLAGS",
         since: both("7.0.0"),
         arity: Some(-3),
         flags: of(&[LOADING, STALE]),
-        names: &[Nested { at: 2 }],
-        reply: KeysWithFlags,
-        ..emulated(Group::Server)
+        names: &[Described { at: 2 }],
+        note: "the server looks at the words of a request and at no key, so they are sent as they are",
+        ..passed(Group::Server)
     },
     CommandSpec {
         name: "COMMAND HELP",
@@ -1313,16 +1316,16 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("2.8.13"),
         arity: Some(-2),
         flags: of(&[LOADING, STALE]),
-        note: "the answer has to leave out what the proxy refuses",
-        ..emulated(Group::Server)
+        note: "answers for what tenants are not served as for an unknown command",
+        ..listing(Group::Server, Listing::CommandsByName)
     },
     CommandSpec {
         name: "COMMAND LIST",
         since: both("7.0.0"),
         arity: Some(-2),
         flags: of(&[LOADING, STALE]),
-        note: "the answer has to leave out what the proxy refuses",
-        ..emulated(Group::Server)
+        note: "leaves out what tenants are not served",
+        ..listing(Group::Server, Listing::CommandNames)
     },
     CommandSpec { name: "COMMANDLOG", since: valkey("8.1.0"), arity: Some(-2), ..container(Group::Server) },
     CommandSpec {
@@ -1366,8 +1369,8 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         since: both("2.0.0"),
         arity: Some(-3),
         flags: of(&[ADMIN, NOSCRIPT, LOADING, STALE]),
-        note: "the server would show its whole configuration",
-        ..emulated(Group::Server)
+        note: "shows the parameters that clients ask for, and no others",
+        ..listing(Group::Server, Listing::Parameters)
     },
     CommandSpec {
         name: "CONFIG HELP",
@@ -1407,7 +1410,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         arity: Some(-3),
         flags: of(&[WRITE, DENYOOM]),
         names: &[key(1, ReadOnly), key(2, Overwrite), COPY_OPTIONS],
-        note: "with DB refused for now: needs moves between virtual databases",
+        note: "DB means the tenant's databases",
         ..keyed(Group::Generic)
     },
     CommandSpec {
@@ -3400,7 +3403,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         flags: of(&[PUBSUB, LOADING, STALE, FAST]),
         names: &[name(Channel, 1)],
         routing: AnyNode,
-        note: "the reply counts the server's subscribers; the proxy may stand for several clients",
+        note: "the reply counts the tenant's subscribers",
         ..keyed(Group::PubSub)
     },
     CommandSpec { name: "PUBSUB", since: both("2.8.0"), arity: Some(-2), ..container(Group::PubSub) },
@@ -3438,7 +3441,7 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         names: &[names(Channel, 2, -1)],
         reply: AlternatingChannelCount,
         routing: AllShards(Gather::SumPerChannel),
-        note: "counts the server's subscribers; the proxy may stand for several clients",
+        note: "counts the tenant's subscribers",
         ..keyed(Group::PubSub)
     },
     CommandSpec {
@@ -5207,6 +5210,14 @@ const fn passed(group: Group) -> CommandSpec {
     row(group, Verdict::Pass, AnyNode, Connection::Shared)
 }
 
+/// A command that lists what the server has; the reply is cut to what a tenant may see.
+const fn listing(group: Group, listing: Listing) -> CommandSpec {
+    CommandSpec {
+        reply: ReplyRule::Listing(listing),
+        ..row(group, Verdict::Rewrite, AnyNode, Connection::Shared)
+    }
+}
+
 /// Answered by the proxy.
 const fn emulated(group: Group) -> CommandSpec {
     row(group, Verdict::Emulate, Routing::None, Connection::Local)
@@ -5498,10 +5509,20 @@ mod tests {
 
     #[test]
     fn what_is_forwarded_has_a_route_and_a_connection() {
-        for row in TABLE.iter().filter(|row| row.service() == Service::Forward) {
+        for row in TABLE.iter().filter(|row| matches!(row.service(), Service::Forward | Service::Guarded)) {
             assert_ne!(row.routing, Routing::None, "{}", row.name);
-            let shared = matches!(row.connection, Connection::Shared | Connection::BlockingIfBlock);
-            assert!(shared, "{} needs {:?}", row.name, row.connection);
+            // `session::affinity` says of each of these which connection it takes.
+            let is_known = match row.connection {
+                Connection::Shared | Connection::Blocking | Connection::BlockingIfBlock => true,
+                Connection::Transaction => row.name == "WATCH",
+                Connection::Local
+                | Connection::PubSub
+                | Connection::Tracking
+                | Connection::Wait
+                | Connection::FieldSets
+                | Connection::None => false,
+            };
+            assert!(is_known, "{} needs {:?}", row.name, row.connection);
         }
     }
 
@@ -5509,9 +5530,13 @@ mod tests {
     fn what_is_rewritten_has_names_and_what_is_passed_has_none() {
         for row in &TABLE {
             match row.verdict {
-                Verdict::Rewrite => assert!(!row.names.is_empty(), "{}", row.name),
+                Verdict::Rewrite => {
+                    let is_cut = matches!(row.reply, ReplyRule::Listing(_));
+                    assert_eq!(is_cut, row.names.is_empty(), "{}", row.name);
+                }
                 Verdict::Pass => {
-                    assert!(row.names.is_empty() && row.reply == NoNames, "{}", row.name);
+                    let has_none = row.names.iter().all(|rule| matches!(rule, Described { .. }));
+                    assert!(has_none && row.reply == NoNames, "{}", row.name);
                 }
                 Verdict::Emulate
                 | Verdict::Scoped
