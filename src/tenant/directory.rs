@@ -27,8 +27,10 @@ pub struct Tenant {
     pub name: TenantName,
     /// Position of its upstream in the configuration's list.
     pub upstream: usize,
-    /// Number of virtual databases; `SELECT` takes 0 to one less.
+    /// Number of databases; `SELECT` takes 0 to one less.
     pub databases: u32,
+    /// Whether `CLUSTER` commands answer as a cluster of one node.
+    pub has_cluster_persona: bool,
     issued_client_ids: AtomicU64,
 }
 
@@ -43,10 +45,15 @@ impl Tenant {
 pub struct Namespace {
     /// Whose it is.
     pub tenant: Arc<Tenant>,
-    /// What every name in it begins with upstream.
+    /// What every key in it begins with upstream.
     pub prefix: Prefix,
-    /// The virtual database it is.
+    /// What every channel begins with upstream: publish and subscribe know no databases, so it is the prefix
+    /// of database 0.
+    pub channels: Prefix,
+    /// The tenant's database it is.
     pub database: u32,
+    /// The upstream database it lies in, where databases are native; `None`: the upstream's configured one.
+    pub native: Option<u32>,
 }
 
 /// Only what tells it from others: every binding holds one per database.
@@ -124,6 +131,15 @@ pub struct User {
     pub database: u32,
 }
 
+/// Where a tenant's databases are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// In one database of the upstream, told apart by their prefixes.
+    Virtual,
+    /// In the upstream's databases of the same number.
+    Native,
+}
+
 /// One tenant as the configuration describes it.
 #[derive(Clone, Debug)]
 pub struct TenantEntry {
@@ -133,8 +149,12 @@ pub struct TenantEntry {
     pub prefix: Prefix,
     /// Position of its upstream in the configuration's list.
     pub upstream: usize,
-    /// Number of virtual databases, at least 1.
+    /// Number of databases, at least 1.
     pub databases: u32,
+    /// Where they are.
+    pub database_kind: DatabaseKind,
+    /// Whether `CLUSTER` commands answer as a cluster of one node.
+    pub has_cluster_persona: bool,
     /// Whether a listener binds connections to it without credentials.
     pub has_listener: bool,
     /// Who may authenticate as it.
@@ -273,6 +293,11 @@ impl Binding {
         self.user.as_ref().map_or("default", UserName::as_str)
     }
 
+    /// Whether a connection bound by the other has its names in the same namespaces.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.namespaces, &other.namespaces)
+    }
+
     /// Whether credentials made it, rather than the listener.
     pub fn is_authenticated(&self) -> bool {
         self.user.is_some()
@@ -286,6 +311,11 @@ impl Binding {
     /// How many databases there are.
     pub fn databases(&self) -> u32 {
         self.tenant.databases
+    }
+
+    /// The namespaces of all databases, in their order.
+    pub fn namespaces(&self) -> &[Arc<Namespace>] {
+        &self.namespaces
     }
 
     /// The namespace of a database; `None`: out of range.
@@ -362,6 +392,11 @@ impl Directory {
         self.by_user.contains_key(name)
     }
 
+    /// Whether the tenant has a user of this name.
+    pub fn is_user_of(&self, tenant: &Tenant, name: &[u8]) -> bool {
+        self.by_user.get(name).is_some_and(|account| account.binding.tenant.index == tenant.index)
+    }
+
     /// All tenants, each at its index.
     pub fn tenants(&self) -> &[Arc<Tenant>] {
         &self.tenants
@@ -393,11 +428,12 @@ impl Directory {
             name: entry.name.clone(),
             upstream: entry.upstream,
             databases: entry.databases,
+            has_cluster_persona: entry.has_cluster_persona,
             issued_client_ids: AtomicU64::new(0),
         });
         let mut namespaces = HashMap::new();
         for feature in features(entry) {
-            namespaces.insert(feature.cloned(), namespaces_of(&tenant, &entry.prefix, feature)?);
+            namespaces.insert(feature.cloned(), namespaces_of(&tenant, entry, feature)?);
         }
         let bind = |user: Option<&User>| {
             let namespaces = namespaces.get(&user.and_then(|user| user.feature.clone()))?.clone();
@@ -425,13 +461,23 @@ fn features(entry: &TenantEntry) -> BTreeSet<Option<&Prefix>> {
 
 fn namespaces_of(
     tenant: &Arc<Tenant>,
-    base: &Prefix,
+    entry: &TenantEntry,
     feature: Option<&Prefix>,
 ) -> Result<Arc<[Arc<Namespace>]>, PrefixError> {
+    let is_native = entry.database_kind == DatabaseKind::Native;
+    let prefix_of = |database| {
+        let base = entry.prefix.in_database(if is_native { 0 } else { database })?;
+        feature.map_or(Ok(base.clone()), |feature| base.followed_by(feature))
+    };
+    let channels = prefix_of(0)?;
     let namespace = |database| {
-        let base = base.in_database(database)?;
-        let prefix = feature.map_or(Ok(base.clone()), |feature| base.followed_by(feature))?;
-        Ok(Arc::new(Namespace { tenant: tenant.clone(), prefix, database }))
+        Ok(Arc::new(Namespace {
+            tenant: tenant.clone(),
+            prefix: prefix_of(database)?,
+            channels: channels.clone(),
+            database,
+            native: is_native.then_some(database),
+        }))
     };
     (0..tenant.databases).map(namespace).collect()
 }
@@ -531,7 +577,16 @@ mod tests {
 
     fn tenant(name: &str, has_listener: bool, users: Vec<User>) -> TenantEntry {
         let name = TenantName::parse(name).unwrap();
-        TenantEntry { prefix: name.default_prefix(), name, upstream: 0, databases: 16, has_listener, users }
+        TenantEntry {
+            prefix: name.default_prefix(),
+            name,
+            upstream: 0,
+            databases: 16,
+            database_kind: DatabaseKind::Virtual,
+            has_cluster_persona: false,
+            has_listener,
+            users,
+        }
     }
 
     fn messages(entries: &[TenantEntry]) -> Vec<String> {

@@ -7,28 +7,41 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
 )]
 
+pub mod cursor;
 pub mod directory;
+pub mod events;
+pub mod keyspace;
+mod listing;
 pub mod prefix;
 pub mod reply;
+pub mod requests;
 pub mod scope;
 pub mod secret;
 
 pub use reply::ReplyPlan;
-pub use scope::{Scoped, UpstreamLimits, scope};
+pub use scope::{OwnedScoped, Scoped, UpstreamLimits, scope};
 
-/// Database 0 of a tenant `acme`.
+/// What a listener binds to: a tenant `acme` with 16 databases of this kind.
 #[cfg(test)]
-pub(crate) fn example_namespace() -> std::sync::Arc<directory::Namespace> {
+pub(crate) fn example_binding(database_kind: directory::DatabaseKind) -> std::sync::Arc<directory::Binding> {
     let name = prefix::TenantName::parse("acme").expect("valid");
     let entry = directory::TenantEntry {
         prefix: name.default_prefix(),
         name: name.clone(),
         upstream: 0,
         databases: 16,
+        database_kind,
+        has_cluster_persona: false,
         has_listener: true,
         users: Vec::new(),
     };
     let directory = directory::Directory::new(&[entry]).expect("valid");
-    let binding = directory.listener_binding(&name).expect("has a listener");
+    directory.listener_binding(&name).expect("has a listener")
+}
+
+/// Database 0 of a tenant `acme`.
+#[cfg(test)]
+pub(crate) fn example_namespace() -> std::sync::Arc<directory::Namespace> {
+    let binding = example_binding(directory::DatabaseKind::Virtual);
     std::sync::Arc::clone(binding.namespace(0).expect("in range"))
 }

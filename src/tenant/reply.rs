@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::directory::Namespace;
+use super::listing;
 use super::prefix::Prefix;
 use crate::command::ReplyRule;
 use crate::resp::cursor::{Cursor, Value};
@@ -60,9 +61,12 @@ impl ReplyPlan {
                 out.extend_from_slice(reply);
                 Ok(())
             }
+            Self::Strip(ReplyRule::Listing(listing), namespace, _) => {
+                listing::keep_served(*listing, reply, &namespace.tenant, out)
+            }
             Self::Strip(rule, namespace, _) => {
-                Stripper { cursor: Cursor::new(reply), reply, copied: 0, prefix: &namespace.prefix, out }
-                    .run(*rule)
+                let prefix = if rule.names_channels() { &namespace.channels } else { &namespace.prefix };
+                Stripper { cursor: Cursor::new(reply), reply, copied: 0, prefix, out }.run(*rule)
             }
         }
     }
@@ -130,7 +134,6 @@ impl Stripper<'_> {
             ReplyRule::TsInfo => self.series_facts()?,
             // Not served by this version; a reply that nobody knows how to strip is not shown.
             ReplyRule::Scan
-            | ReplyRule::KeysWithFlags
             | ReplyRule::Subscription
             | ReplyRule::Invalidations
             | ReplyRule::TrackingPrefixes
@@ -141,7 +144,9 @@ impl Stripper<'_> {
             | ReplyRule::Functions
             | ReplyRule::LogEntries
             | ReplyRule::HotKeys
-            | ReplyRule::FreeText => return Err(Violation),
+            | ReplyRule::FreeText
+            // Listings have no names; `ReplyPlan::strip` sends them elsewhere.
+            | ReplyRule::Listing(_) => return Err(Violation),
         }
         self.out.extend_from_slice(self.reply.get(self.copied..).unwrap_or_default());
         Ok(())

@@ -8,18 +8,72 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::directory::Namespace;
+use super::prefix::Prefix;
 use super::reply::ReplyPlan;
 use crate::command::{CommandSpec, Located, NameKind, ReplyRule};
-use crate::resp::{Request, SendQueue, edit};
+use crate::resp::{OwnedRequest, Request, SendQueue, edit};
 
 /// A request inside one tenant's namespace.
 #[derive(Debug)]
 pub struct Scoped<'a> {
-    request: Request<'a>,
-    located: &'a Located,
     namespace: &'a Arc<Namespace>,
-    rule: ReplyRule,
-    owner: Option<&'a Bytes>,
+    form: Form<'a>,
+}
+
+/// How a scoped request exists.
+#[derive(Debug)]
+enum Form<'a> {
+    /// As it was received; the prefix goes before each marked argument when it is sent.
+    Marked {
+        request: Request<'a>,
+        located: &'a Located,
+        prefix: &'a Prefix,
+        rule: ReplyRule,
+        owner: Option<&'a Bytes>,
+    },
+    /// Written out, prefixes included.
+    Written(&'a OwnedScoped),
+}
+
+/// A scoped request that is kept: queued in a transaction, or written by the proxy itself.
+#[derive(Clone, Debug)]
+pub struct OwnedScoped {
+    bytes: Bytes,
+    plan: ReplyPlan,
+    namespace: Arc<Namespace>,
+}
+
+impl OwnedScoped {
+    /// A request that the proxy writes in its own right; whoever calls has put the prefix on every name in
+    /// `args`. `None`: it is too long to be one.
+    pub(super) fn written(args: &[&[u8]], namespace: &Arc<Namespace>, rule: ReplyRule) -> Option<Self> {
+        let request = OwnedRequest::from_args(args)?;
+        Some(Self {
+            bytes: Bytes::copy_from_slice(request.as_request().bytes()),
+            plan: ReplyPlan::new(rule, namespace, || 0),
+            namespace: Arc::clone(namespace),
+        })
+    }
+
+    /// The request to send.
+    pub fn as_scoped(&self) -> Scoped<'_> {
+        Scoped { namespace: &self.namespace, form: Form::Written(self) }
+    }
+
+    /// What is to be done with its reply.
+    pub fn reply_plan(&self) -> &ReplyPlan {
+        &self.plan
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never: a request has at least its command's name.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 /// Why a request cannot be put into a namespace; it is not sent. `Display` is the error reply without `-`.
@@ -74,21 +128,28 @@ pub fn scope<'a>(
     limits: UpstreamLimits,
     owner: Option<&'a Bytes>,
 ) -> Result<Scoped<'a>, Unscopable> {
-    let prefix = namespace.prefix.as_bytes().len();
+    // No command names keys and channels at once.
+    let is_channel = located.marks.first().is_some_and(|mark| mark.kind.is_channel());
+    let prefix = if is_channel { &namespace.channels } else { &namespace.prefix };
+    let prefix_len = prefix.as_bytes().len();
     for mark in &located.marks {
         admit(mark.kind)?;
-        let len = request.arg(mark.arg as usize).map_or(0, <[u8]>::len).saturating_add(prefix);
+        let len = request.arg(mark.arg as usize).map_or(0, <[u8]>::len).saturating_add(prefix_len);
         if len > limits.max_bulk {
             return Err(Unscopable::NameTooLong { len, limit: limits.max_bulk });
         }
     }
     // A header grows by a digit or two with its name.
-    let longest =
-        located.marks.len().saturating_mul(prefix.saturating_add(2)).saturating_add(request.bytes().len());
+    let longest = located
+        .marks
+        .len()
+        .saturating_mul(prefix_len.saturating_add(2))
+        .saturating_add(request.bytes().len());
     if longest > limits.max_request {
         return Err(Unscopable::RequestTooLong { len: longest, limit: limits.max_request });
     }
-    Ok(Scoped { request, located, namespace, rule: spec.reply, owner })
+    let rule = spec.reply.of_request(request.argc());
+    Ok(Scoped { namespace, form: Form::Marked { request, located, prefix, rule, owner } })
 }
 
 /// Whether a name of this kind becomes the tenant's own by a prefix. A prefix has no glob characters (see
@@ -115,8 +176,16 @@ fn admit(kind: NameKind) -> Result<(), Unscopable> {
 impl Scoped<'_> {
     /// Appends the request as it goes upstream and returns its length in bytes.
     pub fn queue(&self, queue: &mut SendQueue) -> usize {
-        let marks = self.located.marks.iter().map(|mark| mark.arg as usize);
-        edit::queue_prefixed(queue, &self.request, marks, self.namespace.prefix.as_bytes(), self.owner)
+        match &self.form {
+            Form::Marked { request, located, prefix, owner, .. } => {
+                let marks = located.marks.iter().map(|mark| mark.arg as usize);
+                edit::queue_prefixed(queue, request, marks, prefix.as_bytes(), *owner)
+            }
+            Form::Written(request) => {
+                queue.tail().extend_from_slice(&request.bytes);
+                request.bytes.len()
+            }
+        }
     }
 
     /// The tenant's upstream, by number.
@@ -124,13 +193,43 @@ impl Scoped<'_> {
         self.namespace.tenant.upstream
     }
 
+    /// The namespace it is in.
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        self.namespace
+    }
+
+    /// The upstream database it is for, where databases are native.
+    pub fn database(&self) -> Option<u32> {
+        self.namespace.native
+    }
+
     /// What is to be done with the reply.
     pub fn reply_plan(&self) -> ReplyPlan {
-        ReplyPlan::new(self.rule, self.namespace, || {
-            let first = self.located.marks.first().and_then(|mark| self.request.arg(mark.arg as usize));
-            let printed = first.unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default().len();
-            u32::try_from(printed.saturating_add(self.namespace.prefix.as_bytes().len())).unwrap_or(u32::MAX)
-        })
+        match &self.form {
+            Form::Marked { request, located, prefix, rule, .. } => {
+                ReplyPlan::new(*rule, self.namespace, || {
+                    let first = located.marks.first().and_then(|mark| request.arg(mark.arg as usize));
+                    let printed =
+                        first.unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
+                    u32::try_from(printed.len().saturating_add(prefix.as_bytes().len())).unwrap_or(u32::MAX)
+                })
+            }
+            Form::Written(request) => request.plan.clone(),
+        }
+    }
+
+    /// The same request, to be kept.
+    pub fn into_owned(self) -> OwnedScoped {
+        if let Form::Written(request) = self.form {
+            return request.clone();
+        }
+        let mut queue = SendQueue::default();
+        self.queue(&mut queue);
+        OwnedScoped {
+            plan: self.reply_plan(),
+            bytes: queue.into_bytes(),
+            namespace: Arc::clone(self.namespace),
+        }
     }
 }
 
