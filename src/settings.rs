@@ -95,6 +95,25 @@ impl fmt::Debug for Password {
     }
 }
 
+/// Whether tenants may `RESTORE`: the server decodes what they send, and one that does not check it first can be
+/// crashed by a forged payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// If the upstream checks payloads.
+    Checked,
+    /// Whatever the upstream does.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+impl Restore {
+    /// Whether tenants may not `RESTORE`.
+    pub fn is_never(self) -> bool {
+        self == Self::Never
+    }
+}
+
 /// One upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
@@ -120,6 +139,12 @@ pub struct UpstreamSettings {
     pub idle_timeout: Duration,
     /// Bytes that may wait to be sent on one connection before the sessions that use it are no longer read.
     pub max_queued: usize,
+    /// Connections for sessions that block, watch, subscribe or track, over all workers.
+    pub max_leases: usize,
+    /// How long a session waits for one of them.
+    pub lease_wait: Duration,
+    /// Whether tenants may `RESTORE`.
+    pub restore: Restore,
 }
 
 /// What one client, and all of them together, may take.
@@ -134,8 +159,19 @@ pub struct DownstreamLimits {
     pub max_bulk: usize,
     /// Bytes of replies held for a client that does not read; beyond it the client is closed.
     pub max_output: usize,
+    /// The same for a client that asked for pushes (Redis: `client-output-buffer-limit pubsub`).
+    pub max_subscriber_output: usize,
     /// Replies owed to one client before it is no longer read.
     pub max_pipeline: usize,
+}
+
+/// What answers about a tenant's own part of the server need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopedSettings {
+    /// What cursors of `SCAN` are encrypted with; `None`: something new at each start.
+    pub cursor_secret: Option<Password>,
+    /// A command that waits this long for the upstream goes to its tenant's `SLOWLOG`.
+    pub slow_command: Duration,
 }
 
 /// What happens before the first client is accepted.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tenantry::config::keys::{Fallback, KEYS, Kind, Section};
 use tenantry::config::layers::{Environment, Flags};
 use tenantry::config::{self, Config, Sources, reference};
-use tenantry::settings::{Address, Endpoint, LogFormat, Password};
+use tenantry::settings::{Address, Endpoint, LogFormat, Password, Restore};
 use tenantry::tenant::directory::Binding;
 use tenantry::tenant::prefix::TenantName;
 
@@ -316,6 +316,22 @@ fn uncommented(is_wanted: impl Fn(Section, &str) -> bool) -> String {
 }
 
 #[test]
+fn restore_is_checked_unless_the_operator_says_otherwise() {
+    for (expected, line) in [
+        (Restore::Checked, ""),
+        (Restore::Checked, "restore = \"checked\""),
+        (Restore::Always, "restore = \"always\""),
+        (Restore::Never, "restore = \"never\""),
+    ] {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:6380\"\ntenant = \"acme\"\n[tenant.acme]\n\
+             [upstream.main]\nurl = \"redis://127.0.0.1:6379\"\n{line}\n"
+        );
+        assert_eq!(expected, with_file(&text, &[]).unwrap().upstreams[0].restore, "{line}");
+    }
+}
+
+#[test]
 fn the_reference_shows_the_defaults() {
     let has_value = |section: Section, name: &str| match section.key(name).unwrap().fallback {
         Fallback::Text(_) | Fallback::Integer(_) | Fallback::Truth(_) | Fallback::Required => true,
@@ -324,7 +340,8 @@ fn the_reference_shows_the_defaults() {
     let shown = with_file(&uncommented(has_value), &[]).unwrap();
     let default = config::parse(None, &sources(for_acme(), &[])).unwrap();
     let settings = |config: &Config| {
-        let Config { workers, listeners, admin, upstreams, downstream, start, log, directory: _ } = config;
+        let Config { workers, listeners, admin, upstreams, downstream, start, log, directory: _, scoped: _ } =
+            config;
         format!("{workers:?} {listeners:?} {admin:?} {upstreams:?} {downstream:?} {start:?} {log:?}")
     };
     assert_eq!(settings(&default), settings(&shown));
@@ -335,14 +352,15 @@ fn the_reference_shows_the_defaults() {
 fn every_example_of_the_reference_is_a_good_value() {
     // Examples of keys that exclude each other stand side by side; that is all that may be said about them.
     let expected = "\
-t.toml:7:13: listener[1].unix_mode: applies to unix: sockets only
+t.toml:9:13: listener[1].unix_mode: applies to unix: sockets only
     leave it out, or listen on \"unix:/absolute/path\"
-t.toml:27:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
+t.toml:33:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
 tenant's listener
     keep them apart: give the tenant's listener a prefix of its own instead of 'acme:' (remove the listener's tenant \
 and add a user with a prefix)
 2 mistakes in the configuration";
-    let report = with_file(&uncommented(|_, _| true), &[("UPSTREAM_PASSWORD", "p")]).unwrap_err();
+    let environment = [("UPSTREAM_PASSWORD", "p"), ("CURSOR_SECRET", "c")];
+    let report = with_file(&uncommented(|_, _| true), &environment).unwrap_err();
     assert_eq!(expected, report);
 }
 
@@ -495,11 +513,11 @@ t.toml:7:1: admin.port: no such key
 t.toml:10:1: upstream.main.conect_timeout: no such key
     did you mean connect_timeout?
 t.toml:11:16: upstream.main.breaker: no such key
-    known here: url, username, password, connect_timeout, reply_timeout, reconnect_min, reconnect_max, idle_timeout, max_queued
+    known here: url, username, password, connect_timeout, reply_timeout, reconnect_min, reconnect_max, idle_timeout, max_queued, max_leases, lease_wait, restore
 t.toml:14:1: tenant.acme.prefx: no such key
     did you mean prefix?
 t.toml:15:14: tenant.acme.limits: no such key
-    known here: prefix, upstream, user
+    known here: prefix, upstream, cluster_persona, user
 t.toml:16:2: listen: no such key
     did you mean listener?
 8 mistakes in the configuration",
@@ -559,7 +577,7 @@ fn values_out_of_range() {
     assert_report(
         r#"workers = 0
 database_count = 1025
-databases = "native"
+databases = "both"
 [[listener]]
 address = "127.0.0.1:1"
 tenant = "acme"
@@ -584,8 +602,8 @@ t.toml:1:11: workers: is out of range
     write a whole number, 1 to 1024
 t.toml:2:18: database_count: is out of range
     write a whole number, 1 to 1024
-t.toml:3:13: databases: is not yet in this version
-    write "virtual", or leave it out
+t.toml:3:13: databases: is not "virtual" or "native"
+    write "virtual" or "native"
 t.toml:9:15: downstream.max_request: is out of range
     write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 16KiB to 4095MiB
 t.toml:10:14: downstream.max_output: is out of range

@@ -208,7 +208,8 @@ pub const KEYS: &[Key] = &[
         example: "",
         purpose: "virtual: SELECT works everywhere; each database is a namespace of its own (acme: for 0, \
                   acme@1: for 1).\n\
-                  native: the databases of the upstream; not yet in this version.",
+                  native: the databases of the upstream, in each of which the tenant has its prefix;\n\
+                  only with a standalone upstream that has as many.",
     },
     Key {
         section: Section::Top,
@@ -217,6 +218,24 @@ pub const KEYS: &[Key] = &[
         fallback: Fallback::Integer(16),
         example: "",
         purpose: "Databases each tenant has; SELECT takes 0 to one less.",
+    },
+    Key {
+        section: Section::Top,
+        name: "cursor_secret",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("made anew at each start"),
+        example: "env:CURSOR_SECRET",
+        purpose: "env:NAME or file:/path. Cursors of SCAN are encrypted with it, because their size would tell how \
+                  many keys\nall tenants have. Set it where one client is served by several instances, or goes on \
+                  scanning after a restart.",
+    },
+    Key {
+        section: Section::Top,
+        name: "slow_command",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("10ms"),
+        example: "",
+        purpose: "A command that waits this long for the upstream goes to its tenant's SLOWLOG.",
     },
     Key {
         section: Section::Listener,
@@ -333,6 +352,33 @@ pub const KEYS: &[Key] = &[
                   until it drains.",
     },
     Key {
+        section: Section::Upstream,
+        name: "max_leases",
+        kind: Kind::Integer { least: 1, most: 65_000 },
+        fallback: Fallback::Integer(1000),
+        example: "",
+        purpose: "Connections for clients that need one of their own (blocked, watching, subscribed, tracking), \
+                  in all.\nThe upstream's maxclients must allow for them.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "lease_wait",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("2s"),
+        example: "",
+        purpose: "How long a client waits for such a connection before its command is refused.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "restore",
+        kind: Kind::Choice(&["checked", "always", "never"]),
+        fallback: Fallback::Text("checked"),
+        example: "",
+        purpose: "Whether tenants may RESTORE. checked: if the upstream checks payloads (sanitize-dump-payload is \
+                  clients or yes,\nwhich is asked when a connection is made): one that does not can be crashed by a \
+                  forged payload.\nalways: whatever the upstream does, for tenants that you trust. never: not at all.",
+    },
+    Key {
         section: Section::Tenant,
         name: "prefix",
         kind: Kind::Text,
@@ -349,6 +395,15 @@ pub const KEYS: &[Key] = &[
         fallback: Fallback::Absent("the only one"),
         example: "main",
         purpose: "Where its keys live.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "cluster_persona",
+        kind: Kind::Truth,
+        fallback: Fallback::Truth(false),
+        example: "",
+        purpose: "true: CLUSTER commands answer as a cluster of one node, for clients that are configured for a \
+                  cluster.\nfalse: as a standalone server.",
     },
     Key {
         section: Section::User,
@@ -420,6 +475,15 @@ pub const KEYS: &[Key] = &[
         example: "",
         purpose: "Bytes of replies held for a client that does not read them; beyond it the client is \
                   closed.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_subscriber_output",
+        kind: Kind::Size { least: 16 * KIB, most: TIB },
+        fallback: Fallback::Text("32MiB"),
+        example: "",
+        purpose: "The same for a client that is subscribed, tracks keys or monitors (Redis: \
+                  client-output-buffer-limit pubsub).",
     },
     Key {
         section: Section::Downstream,

@@ -200,12 +200,6 @@ pub enum ValueMistake {
         /// The words.
         words: &'static [&'static str],
     },
-    /// A value that a later version will take.
-    #[error("is not yet in this version")]
-    NotYet {
-        /// What to write today.
-        instead: &'static str,
-    },
     /// Larger than another key, which bounds it.
     #[error("is larger than {bound}")]
     AboveBound {
@@ -419,7 +413,6 @@ impl ValueMistake {
         match self {
             Self::Unit { kind, .. } | Self::OutOfRange { kind } => kind.remedy(),
             Self::Choice { words } => format!("write {}", either(words.iter())),
-            Self::NotYet { instead } => format!("write {instead}"),
             Self::AboveBound { bound } => format!("lower it, or raise {bound}"),
             Self::Address { allows_unix: true } => {
                 "write \"127.0.0.1:6380\", \"[::1]:6380\" or \"unix:/absolute/path\" or the like".to_owned()

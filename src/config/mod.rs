@@ -32,10 +32,10 @@ use section::{Findings, Reader};
 use tenants::Tenants;
 
 use crate::settings::{
-    Address, AdminSettings, DownstreamLimits, ListenerSettings, LogFormat, LogSettings, StartSettings,
-    UpstreamSettings,
+    Address, AdminSettings, DownstreamLimits, ListenerSettings, LogFormat, LogSettings, Restore,
+    ScopedSettings, StartSettings, UpstreamSettings,
 };
-use crate::tenant::directory::Directory;
+use crate::tenant::directory::{DatabaseKind, Directory};
 use crate::tenant::prefix::TenantName;
 
 /// What the process exits with when its configuration is refused.
@@ -56,6 +56,8 @@ pub struct Config {
     pub directory: Directory,
     /// What clients may take.
     pub downstream: DownstreamLimits,
+    /// What answers about a tenant's own part of the server need.
+    pub scoped: ScopedSettings,
     /// What happens before the first client.
     pub start: StartSettings,
     /// What is logged.
@@ -162,6 +164,7 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
     let directory = tenants.into_directory(&listened, &top);
     let workers = top.written_integer("workers").and_then(|n| NonZeroUsize::new(usize::try_from(n).ok()?));
     let (downstream, start, log) = (downstream(&top), start(&top), log(&top));
+    let scoped = scoped(&top, secrets);
     Some(Config {
         workers: workers.unwrap_or(sources.cores),
         listeners: listeners.into_iter().map(ReadListener::settings).collect::<Option<_>>()?,
@@ -169,16 +172,28 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
         upstreams: upstreams.into_iter().map(|(_, settings)| settings).collect::<Option<_>>()?,
         directory: directory?,
         downstream,
+        scoped,
         start,
         log,
     })
 }
 
-fn databases(top: &Reader<'_>) -> u32 {
-    if top.choice("databases") == "native" {
-        top.refuse("databases", ValueMistake::NotYet { instead: "\"virtual\", or leave it out" });
+fn scoped(top: &Reader<'_>, secrets: Secrets<'_>) -> ScopedSettings {
+    let cursor_secret = top.text("cursor_secret").and_then(|written| {
+        let secret = secrets.of_upstream(written, &top.place_of("cursor_secret"));
+        secret.map_err(|error| top.refuse("cursor_secret", error)).ok()
+    });
+    ScopedSettings { cursor_secret, slow_command: top.duration("slow_command") }
+}
+
+fn databases(top: &Reader<'_>) -> tenants::Databases {
+    tenants::Databases {
+        count: u32::try_from(top.integer("database_count")).unwrap_or(u32::MAX),
+        kind: match top.choice("databases") {
+            "native" => DatabaseKind::Native,
+            _ => DatabaseKind::Virtual,
+        },
     }
-    u32::try_from(top.integer("database_count")).unwrap_or(u32::MAX)
 }
 
 /// `None` only with findings.
@@ -198,7 +213,8 @@ fn upstream(name: &str, reader: &Reader<'_>, secrets: Secrets<'_>) -> Option<Ups
     let (reconnect_min, reconnect_max) = reconnect_waits(reader);
     let [connect_timeout, reply_timeout, idle_timeout] =
         ["connect_timeout", "reply_timeout", "idle_timeout"].map(|key| reader.duration(key));
-    let max_queued = reader.size("max_queued");
+    let (max_queued, max_leases) = (reader.size("max_queued"), reader.count("max_leases"));
+    let (lease_wait, restore) = (reader.duration("lease_wait"), restore(reader));
     let url = url?;
     let (username, password) = (own_username.or(url.username), own_password.or(url.password));
     if username.is_some() && password.is_none() && !reader.has("password") {
@@ -216,7 +232,18 @@ fn upstream(name: &str, reader: &Reader<'_>, secrets: Secrets<'_>) -> Option<Ups
         reconnect_max,
         idle_timeout,
         max_queued,
+        max_leases,
+        lease_wait,
+        restore,
     })
+}
+
+fn restore(reader: &Reader<'_>) -> Restore {
+    match reader.choice("restore") {
+        "always" => Restore::Always,
+        "never" => Restore::Never,
+        _ => Restore::Checked,
+    }
 }
 
 fn reconnect_waits(reader: &Reader<'_>) -> (Duration, Duration) {
@@ -336,6 +363,7 @@ fn downstream(top: &Reader<'_>) -> DownstreamLimits {
         max_request: reader.size("max_request"),
         max_bulk: reader.size("max_bulk"),
         max_output: reader.size("max_output"),
+        max_subscriber_output: reader.size("max_subscriber_output"),
         max_pipeline: reader.count("max_pipeline"),
     };
     if limits.max_bulk > limits.max_request && reader.findings().count() == found_before {

@@ -6,7 +6,9 @@ use super::keys::Section;
 use super::mistake::{Mistake, Place, ValueMistake};
 use super::secrets::Secrets;
 use super::section::Reader;
-use crate::tenant::directory::{Directory, DirectoryError, Holder, TenantEntry, User, UserAt, UserName};
+use crate::tenant::directory::{
+    DatabaseKind, Directory, DirectoryError, Holder, TenantEntry, User, UserAt, UserName,
+};
 use crate::tenant::prefix::{Prefix, TenantName};
 
 /// The tenants as far as they could be read.
@@ -31,11 +33,18 @@ struct ReadUser<'d> {
     has_flawed_secrets: bool,
 }
 
+/// The databases that each tenant has.
+#[derive(Clone, Copy)]
+pub(super) struct Databases {
+    pub(super) count: u32,
+    pub(super) kind: DatabaseKind,
+}
+
 /// Reads all tenants. `upstreams` are the names of the upstreams, in order.
 pub(super) fn read<'d>(
     top: &Reader<'d>,
     upstreams: &[String],
-    databases: u32,
+    databases: Databases,
     secrets: Secrets<'_>,
 ) -> Tenants<'d> {
     let mut tenants = Tenants { names: top.names_in("tenant"), has_users: false, read: Vec::new() };
@@ -57,7 +66,9 @@ pub(super) fn read<'d>(
                     name,
                     prefix,
                     upstream,
-                    databases,
+                    databases: databases.count,
+                    database_kind: databases.kind,
+                    has_cluster_persona: reader.truth("cluster_persona"),
                     has_listener: false,
                     users: users_of_entry,
                 };
