@@ -35,13 +35,37 @@ pub fn thread_woke() {
 pub struct Clock {
     origin: Instant,
     now: Cell<Micros>,
+    /// Milliseconds since `origin` when it was last read.
+    millis: Cell<u64>,
 }
 
 impl Clock {
     /// A clock that starts now.
     #[expect(clippy::disallowed_methods, reason = "this is the shell's clock")]
     pub fn start() -> Self {
-        Self { origin: Instant::now(), now: Cell::default() }
+        Self::since(Instant::now())
+    }
+
+    /// A clock that started at `origin`: those of several workers agree if they share it.
+    pub fn since(origin: Instant) -> Self {
+        Self { origin, now: Cell::default(), millis: Cell::default() }
+    }
+
+    /// Milliseconds since the clock's start, as old as [`Clock::now`]; does not wrap.
+    pub fn millis(&self) -> u64 {
+        self.now();
+        self.millis.get()
+    }
+
+    /// As [`Clock::millis`], of this very moment.
+    pub fn read_millis(&self) -> u64 {
+        self.read();
+        self.millis.get()
+    }
+
+    /// The moment that is so many milliseconds after the clock's start.
+    pub fn at(&self, millis: u64) -> Instant {
+        self.origin + std::time::Duration::from_millis(millis)
     }
 
     /// The current turn's time.
@@ -51,9 +75,11 @@ impl Clock {
 
     /// Reads the time anew and keeps it for the rest of the turn.
     pub fn read(&self) -> Micros {
+        let elapsed = self.origin.elapsed();
         #[expect(clippy::cast_possible_truncation, reason = "wraps by design, see Micros")]
-        let now = Micros(self.origin.elapsed().as_micros() as u32);
+        let now = Micros(elapsed.as_micros() as u32);
         self.now.set(now);
+        self.millis.set(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         IS_STALE.set(false);
         now
     }

@@ -9,8 +9,9 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -32,10 +33,18 @@ pub enum WriteHalf {
     Unix(unix::OwnedWriteHalf),
 }
 
+/// How long a connection is silent before the peer is asked whether it is still there (Redis: `tcp-keepalive`).
+/// A subscriber or a blocked client says nothing by itself.
+const KEEPALIVE: Duration = Duration::from_secs(300);
+
 /// Splits a TCP connection. Small replies must not wait for an acknowledgement, so Nagle's algorithm is off.
 pub fn split_tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+        tracing::debug!(%error, "cannot set SO_KEEPALIVE");
     }
     let (read, write) = stream.into_split();
     (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
@@ -71,6 +80,29 @@ impl WriteHalf {
             Self::Tcp(half) => half.try_write_vectored(pieces),
             Self::Unix(half) => half.try_write_vectored(pieces),
         }
+    }
+
+    /// The peer's address and our own, as `CLIENT LIST` writes them.
+    pub fn addresses(&self) -> (String, String) {
+        match self {
+            Self::Tcp(half) => {
+                let text = |address: io::Result<std::net::SocketAddr>| {
+                    address.map(|address| address.to_string()).unwrap_or_default()
+                };
+                (text(half.peer_addr()), text(half.local_addr()))
+            }
+            Self::Unix(half) => {
+                let path = half.local_addr().ok();
+                let path = path.as_ref().and_then(|address| address.as_pathname());
+                let text = format!("{}:0", path.map(|path| path.display().to_string()).unwrap_or_default());
+                (text.clone(), text)
+            }
+        }
+    }
+
+    /// Whether it is a Unix connection.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
     }
 
     /// Ends the connection although others still hold this half.

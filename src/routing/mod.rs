@@ -3,7 +3,10 @@
 //! A standalone node is a cluster of one shard: there is one topology type and one path, and deployments
 //! differ in how a topology is found. With one shard nothing has to be hashed.
 
+use std::sync::Arc;
+
 use crate::resp::SendQueue;
+use crate::tenant::directory::Namespace;
 use crate::tenant::{ReplyPlan, Scoped};
 
 /// Position of a shard in its topology.
@@ -47,9 +50,24 @@ impl Routed<'_> {
         self.shard
     }
 
+    /// Another request for the same node.
+    pub fn beside<'a>(&self, scoped: Scoped<'a>) -> Routed<'a> {
+        Routed { scoped, shard: self.shard }
+    }
+
     /// The upstream it goes to, by number.
     pub fn upstream(&self) -> usize {
         self.scoped.upstream()
+    }
+
+    /// The upstream database it is for, where databases are native.
+    pub fn database(&self) -> Option<u32> {
+        self.scoped.database()
+    }
+
+    /// The namespace it is in.
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        self.scoped.namespace()
     }
 
     /// What is to be done with the reply.

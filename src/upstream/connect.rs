@@ -6,8 +6,9 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::handshake::{Greeting, Handshake, Refused};
-use crate::resp::{Progress, ReplyError, ReplyScanner, Version};
+use super::handshake::{Greeting, Handshake, Refused, Script};
+use super::lane::Fingerprint;
+use crate::resp::{Progress, ReplyError, ReplyScanner};
 use crate::settings::{Endpoint, UpstreamSettings};
 use crate::socket::{self, ReadHalf, WriteHalf};
 
@@ -51,19 +52,28 @@ pub struct Connected {
 }
 
 /// Connects within `connect_timeout`. Cancel safe: dropping it closes the socket.
-pub async fn connect(settings: &UpstreamSettings, version: Version) -> Result<Connected, ConnectError> {
-    match tokio::time::timeout(settings.connect_timeout, connect_and_greet(settings, version)).await {
+pub async fn connect(
+    settings: &UpstreamSettings,
+    fingerprint: Fingerprint,
+    purpose: Script,
+) -> Result<Connected, ConnectError> {
+    let greeted = connect_and_greet(settings, fingerprint, purpose);
+    match tokio::time::timeout(settings.connect_timeout, greeted).await {
         Ok(result) => result,
         Err(_) => Err(ConnectError::TimedOut(settings.connect_timeout)),
     }
 }
 
-async fn connect_and_greet(settings: &UpstreamSettings, version: Version) -> Result<Connected, ConnectError> {
+async fn connect_and_greet(
+    settings: &UpstreamSettings,
+    fingerprint: Fingerprint,
+    purpose: Script,
+) -> Result<Connected, ConnectError> {
     let (mut read, write) = match &settings.endpoint {
         Endpoint::Tcp { host, port } => socket::split_tcp(TcpStream::connect((host.as_str(), *port)).await?),
         Endpoint::Unix(path) => socket::split_unix(UnixStream::connect(path).await?),
     };
-    let (request, mut handshake) = Handshake::begin(version, settings);
+    let (request, mut handshake) = Handshake::begin(fingerprint, purpose, settings);
     send(&write, &request).await?;
     let mut received = BytesMut::new();
     let mut scanner = ReplyScanner::default();

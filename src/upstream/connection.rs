@@ -5,17 +5,18 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connect::Connected;
+use super::in_flight::InFlight;
 use super::inbox::Inbox;
-use super::lane::{Batch, Ended, Lane, Recipient, Take, Times};
+use super::lane::{Batch, Ended, Holder, Lane, Patience, Pushed, Recipient, Take, Times};
 use crate::clock::Micros;
 use crate::resp::{Progress, ReplyScanner, SendQueue};
 use crate::settings::UpstreamSettings;
@@ -49,7 +50,7 @@ enum Current {
     Whole,
     /// It is too long to be held: an error is passed on in its stead.
     TooLong,
-    /// It is a push, which answers nothing. None is asked for on a shared lane, so it is nobody's.
+    /// It is a push: the holder's, when it is complete. Nobody has asked for one on a shared connection.
     Push,
 }
 
@@ -87,6 +88,9 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
     /// One turn: ready when the connection has ended.
     pub(super) fn poll(&mut self, lane: &Rc<Lane<T>>, cx: &mut Context<'_>) -> Poll<Served> {
         lane.clock.read();
+        if lane.poll_closed(cx).is_ready() {
+            return Poll::Ready(Served::Unused);
+        }
         // Written first, so that the upstream works while replies are handed out.
         if let Err(error) = self.write_queued(lane, cx) {
             return Poll::Ready(Served::Ended(Ended::Lost(error)));
@@ -155,6 +159,7 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
 
     /// Hands out every reply that is complete.
     fn take_replies(&mut self, lane: &Lane<T>) -> Result<(), Ended> {
+        let holder = lane.holder.borrow().as_ref().and_then(Weak::upgrade);
         let mut inner = lane.inner.borrow_mut();
         while !self.inbox.unscanned().is_empty() {
             if self.scanner.is_at_boundary() {
@@ -172,7 +177,13 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
                 }
             };
             self.has_begun = !is_complete;
-            if self.current != Current::Push {
+            if self.current == Current::Push {
+                if let Some(holder) = holder.as_deref()
+                    && let Some(frame) = self.hold_push(piece, is_complete)?
+                {
+                    self.push(holder, &frame, &mut inner.in_flight);
+                }
+            } else {
                 let Some(owed) = inner.in_flight.oldest() else { return Err(Ended::Unowed) };
                 let times =
                     is_complete.then_some(Times { sent_at: owed.sent_at, read_at: self.watch.read_at });
@@ -183,6 +194,32 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
             }
         }
         Ok(())
+    }
+
+    /// A piece of a push; all of it once it is complete.
+    fn hold_push(&mut self, piece: Range<usize>, is_complete: bool) -> Result<Option<Bytes>, Ended> {
+        let piece = self.inbox.bytes().get(piece).unwrap_or_default();
+        if self.held.len().saturating_add(piece.len()) > MAX_HELD {
+            return Err(Ended::HugePush);
+        }
+        self.held.extend_from_slice(piece);
+        Ok(is_complete.then(|| std::mem::take(&mut self.held).freeze()))
+    }
+
+    /// A push goes to the holder; a confirmation also answers the request it belongs to.
+    fn push(&mut self, holder: &dyn Holder<T>, frame: &[u8], in_flight: &mut InFlight<T>) {
+        let bytes = self.inbox.bytes();
+        if holder.pushed(bytes, frame, &mut self.batch) == Pushed::Event {
+            return;
+        }
+        let read_at = self.watch.read_at;
+        let is_done = in_flight.oldest().is_some_and(|owed| {
+            let times = Times { sent_at: owed.sent_at, read_at };
+            owed.recipient.confirm(bytes, times, &mut self.batch)
+        });
+        if is_done {
+            in_flight.retire();
+        }
     }
 
     /// Gives one piece of a reply to the one it belongs to; `times` are set with the last piece.
@@ -258,14 +295,17 @@ impl Watch {
             let oldest = lane.inner.borrow().in_flight.oldest_sent_at();
             let mut next = settings.reply_timeout;
             if let Some(sent_at) = oldest {
-                let now = lane.clock.read();
-                let waited =
-                    Duration::from_micros(u64::from(now.since(sent_at).min(now.since(self.read_at))));
-                match settings.reply_timeout.checked_sub(waited) {
+                let allowed = match lane.patience.get() {
+                    Patience::Usual => settings.reply_timeout,
+                    Patience::Extra(extra) => settings.reply_timeout.saturating_add(extra),
+                    // Looked at again when something else may be owed.
+                    Patience::Endless => Duration::MAX,
+                };
+                match allowed.checked_sub(self.waited(sent_at, lane.clock.read())) {
                     None | Some(Duration::ZERO) => {
                         return Some(Served::Ended(Ended::ReplyTimeout(settings.reply_timeout)));
                     }
-                    Some(left) => next = left,
+                    Some(left) => next = left.min(settings.reply_timeout),
                 }
             } else if self.is_unused(lane) {
                 return Some(Served::Unused);
@@ -273,6 +313,11 @@ impl Watch {
             self.timer.as_mut().reset(Instant::now() + next.min(settings.idle_timeout));
         }
         None
+    }
+
+    /// How long the oldest request has been without a sign of life.
+    fn waited(&self, sent_at: Micros, now: Micros) -> Duration {
+        Duration::from_micros(u64::from(now.since(sent_at).min(now.since(self.read_at))))
     }
 
     /// Nobody holds the lane, and nothing was sent for `idle_timeout`.

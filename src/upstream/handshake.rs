@@ -3,11 +3,12 @@
 //!
 //! A script without I/O: the requests go out in one write, each reply is handed in, and the end is a
 //! [`Greeting`] or the reason why this connection cannot be used. Wire: `HELLO`, `AUTH`, `SELECT`, `CLIENT
-//! SETNAME`, `INFO server`,
-//! `CONFIG GET proto-max-bulk-len`, `COMMAND LIST` (Redis 7; older servers answer an error, and then every command of the table is assumed to exist).
+//! SETNAME`, `INFO server`, `CONFIG GET proto-max-bulk-len`, `CONFIG GET sanitize-dump-payload`, `COMMAND LIST`
+//! (Redis 7; older servers answer an error, and then every command of the table is assumed to exist).
 
 use std::collections::VecDeque;
 
+use super::lane::Fingerprint;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, Version};
 use crate::settings::{Password, UpstreamSettings};
@@ -22,8 +23,21 @@ pub struct Greeting {
     pub version: String,
     /// `proto-max-bulk-len`, bytes; `None` if `CONFIG GET` is not allowed to the proxy.
     pub max_bulk: Option<usize>,
+    /// Whether it looks into what `RESTORE` brings (`sanitize-dump-payload`); `false` also if it does not say.
+    pub checks_payloads: bool,
     /// Names of its commands, lower case, subcommands as `config|get`.
     pub commands: Vec<String>,
+    /// `CLIENT ID` of a dedicated connection.
+    pub client_id: u64,
+}
+
+/// What a connection will be used for, hence what is asked at its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Everybody's requests: what the upstream is and accepts.
+    Shared,
+    /// One session's: who the connection is to the upstream.
+    Dedicated,
 }
 
 /// Why a connection cannot be used. `Display` names the step and the upstream's own words, never a secret.
@@ -61,8 +75,12 @@ enum Step {
     Info,
     /// `CONFIG GET proto-max-bulk-len`.
     MaxBulk,
+    /// `CONFIG GET sanitize-dump-payload`.
+    Payloads,
     /// `COMMAND LIST`.
     Commands,
+    /// `CLIENT ID`.
+    ClientId,
 }
 
 /// The script of one connection.
@@ -74,31 +92,24 @@ pub struct Handshake {
 
 impl Handshake {
     /// The requests to send, in one piece, and the script that reads their replies.
-    pub fn begin(version: Version, settings: &UpstreamSettings) -> (Vec<u8>, Self) {
-        let database = settings.database.to_string();
-        let mut script: Vec<(Step, Vec<&str>)> = Vec::new();
-        let user = settings.username.as_deref();
-        match (version, settings.password.as_ref().map(Password::reveal)) {
-            (Version::Resp3, Some(password)) => {
-                script.push((
-                    Step::Must("HELLO"),
-                    vec!["HELLO", "3", "AUTH", user.unwrap_or("default"), password],
-                ));
-            }
-            (Version::Resp3, None) => script.push((Step::Must("HELLO"), vec!["HELLO", "3"])),
-            (Version::Resp2, Some(password)) => {
-                let words = user.map_or_else(|| vec!["AUTH", password], |user| vec!["AUTH", user, password]);
-                script.push((Step::Must("AUTH"), words));
-            }
-            (Version::Resp2, None) => {}
-        }
-        if settings.database != 0 {
-            script.push((Step::Must("SELECT"), vec!["SELECT", &database]));
+    pub fn begin(fingerprint: Fingerprint, purpose: Script, settings: &UpstreamSettings) -> (Vec<u8>, Self) {
+        let database = fingerprint.database.unwrap_or(settings.database);
+        let number = database.to_string();
+        let mut script = introduction(fingerprint.version, settings);
+        if database != 0 {
+            script.push((Step::Must("SELECT"), vec!["SELECT", &number]));
         }
         script.push((Step::May, vec!["CLIENT", "SETNAME", CLIENT_NAME]));
-        script.push((Step::Info, vec!["INFO", "server"]));
-        script.push((Step::MaxBulk, vec!["CONFIG", "GET", "proto-max-bulk-len"]));
-        script.push((Step::Commands, vec!["COMMAND", "LIST"]));
+        match purpose {
+            Script::Shared => {
+                script.push((Step::Info, vec!["INFO", "server"]));
+                script.push((Step::MaxBulk, vec!["CONFIG", "GET", "proto-max-bulk-len"]));
+                // One request each: Redis before 7 takes one name only.
+                script.push((Step::Payloads, vec!["CONFIG", "GET", "sanitize-dump-payload"]));
+                script.push((Step::Commands, vec!["COMMAND", "LIST"]));
+            }
+            Script::Dedicated => script.push((Step::ClientId, vec!["CLIENT", "ID"])),
+        }
         let mut bytes = Vec::new();
         for (_, words) in &script {
             if let Some(request) = OwnedRequest::from_args(words) {
@@ -126,7 +137,22 @@ impl Handshake {
             }
             (Step::Info, Value::Bulk(text)) => self.learn_info(&String::from_utf8_lossy(text))?,
             (Step::MaxBulk, Value::Array(2) | Value::Map(1)) => self.learn_max_bulk(&mut cursor),
+            (Step::Payloads, Value::Array(2) | Value::Map(1)) => {
+                let value = value_of_parameter(&mut cursor);
+                self.greeting.checks_payloads = matches!(value, Some(b"yes" | b"clients"));
+            }
             (Step::Commands, Value::Array(count)) => self.learn_commands(&mut cursor, count),
+            // Without it a blocked client could not be unblocked.
+            (Step::ClientId, Value::Line(b':', number)) => {
+                let number = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
+                self.greeting.client_id = number.ok_or(Refused::NotRedis)?;
+            }
+            (Step::ClientId, Value::Line(b'-', text)) => {
+                return Err(Refused::Step {
+                    step: "CLIENT ID",
+                    reply: String::from_utf8_lossy(text).into_owned(),
+                });
+            }
             _ => {}
         }
         Ok(self.pending.is_empty().then(|| std::mem::take(&mut self.greeting)))
@@ -147,9 +173,8 @@ impl Handshake {
     }
 
     fn learn_max_bulk(&mut self, cursor: &mut Cursor<'_>) {
-        if let (Some(_), Some(Value::Bulk(bytes))) = (cursor.next_value(), cursor.next_value()) {
-            self.greeting.max_bulk = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
-        }
+        let value = value_of_parameter(cursor).and_then(|value| std::str::from_utf8(value).ok());
+        self.greeting.max_bulk = value.and_then(|text| text.parse().ok());
     }
 
     fn learn_commands(&mut self, cursor: &mut Cursor<'_>, count: usize) {
@@ -164,10 +189,34 @@ impl Handshake {
     }
 }
 
+/// The value of the one parameter that `CONFIG GET` answers.
+fn value_of_parameter<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    match (cursor.next_value(), cursor.next_value()) {
+        (Some(_), Some(Value::Bulk(value))) => Some(value),
+        _ => None,
+    }
+}
+
+/// Protocol version and credentials.
+fn introduction(version: Version, settings: &UpstreamSettings) -> Vec<(Step, Vec<&str>)> {
+    let user = settings.username.as_deref();
+    match (version, settings.password.as_ref().map(Password::reveal)) {
+        (Version::Resp3, Some(password)) => {
+            vec![(Step::Must("HELLO"), vec!["HELLO", "3", "AUTH", user.unwrap_or("default"), password])]
+        }
+        (Version::Resp3, None) => vec![(Step::Must("HELLO"), vec!["HELLO", "3"])],
+        (Version::Resp2, Some(password)) => {
+            let words = user.map_or_else(|| vec!["AUTH", password], |user| vec!["AUTH", user, password]);
+            vec![(Step::Must("AUTH"), words)]
+        }
+        (Version::Resp2, None) => Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Endpoint;
+    use crate::settings::{Endpoint, Restore};
     use std::time::Duration;
 
     fn unauthenticated() -> UpstreamSettings {
@@ -183,6 +232,9 @@ mod tests {
             reconnect_max: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             max_queued: 1,
+            max_leases: 1,
+            lease_wait: Duration::from_secs(1),
+            restore: Restore::Checked,
         }
     }
 
@@ -192,15 +244,20 @@ mod tests {
         UpstreamSettings { username, password, database, ..unauthenticated() }
     }
 
+    fn shared(version: Version) -> Fingerprint {
+        Fingerprint { upstream: 0, version, database: None }
+    }
+
     fn script(version: Version, settings: &UpstreamSettings) -> String {
-        let (bytes, _) = Handshake::begin(version, settings);
+        let (bytes, _) = Handshake::begin(shared(version), Script::Shared, settings);
         let text = String::from_utf8(bytes).expect("ASCII");
         text.lines().filter(|line| !line.starts_with(['*', '$'])).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn the_script_is_as_short_as_the_credentials_allow() {
-        let tail = "CLIENT SETNAME tenantry INFO server CONFIG GET proto-max-bulk-len COMMAND LIST";
+        let tail = "CLIENT SETNAME tenantry INFO server CONFIG GET proto-max-bulk-len CONFIG GET sanitize-dump-payload \
+                    COMMAND LIST";
         assert_eq!(tail, script(Version::Resp2, &settings(None, None, 0)));
         assert_eq!(format!("AUTH pw {tail}"), script(Version::Resp2, &settings(None, Some("pw"), 0)));
         assert_eq!(
@@ -214,8 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn a_dedicated_connection_learns_its_number_and_selects_its_database() {
+        let fingerprint = Fingerprint { database: Some(4), ..shared(Version::Resp3) };
+        let (bytes, mut handshake) =
+            Handshake::begin(fingerprint, Script::Dedicated, &settings(None, None, 0));
+        assert!(String::from_utf8(bytes).expect("ASCII").contains("SELECT\r\n$1\r\n4\r\n"));
+        for reply in [b"%0\r\n".as_slice(), b"+OK\r\n", b"+OK\r\n"] {
+            assert_eq!(Ok(None), handshake.on_reply(reply));
+        }
+        let greeting = Greeting { client_id: 77, ..Greeting::default() };
+        assert_eq!(Ok(Some(greeting)), handshake.on_reply(b":77\r\n"));
+    }
+
+    #[test]
     fn replies_become_a_greeting() {
-        let (_, mut handshake) = Handshake::begin(Version::Resp2, &settings(None, None, 0));
+        let (_, mut handshake) =
+            Handshake::begin(shared(Version::Resp2), Script::Shared, &settings(None, None, 0));
         assert_eq!(Ok(None), handshake.on_reply(b"-NOPERM no\r\n"));
         assert_eq!(
             Ok(None),
@@ -224,17 +295,49 @@ mod tests {
         let greeting = Greeting {
             version: "7.0.15".into(),
             max_bulk: Some(1024),
+            checks_payloads: true,
             commands: vec!["get".into(), "config|get".into()],
+            client_id: 0,
         };
         let reply = b"*2\r\n$18\r\nproto-max-bulk-len\r\n$4\r\n1024\r\n";
+        assert_eq!(Ok(None), handshake.on_reply(reply));
+        let reply = b"*2\r\n$21\r\nsanitize-dump-payload\r\n$7\r\nclients\r\n";
         assert_eq!(Ok(None), handshake.on_reply(reply));
         assert_eq!(Ok(Some(greeting)), handshake.on_reply(b"*2\r\n$3\r\nget\r\n$10\r\nconfig|get\r\n"));
         assert_eq!(Err(Refused::NotRedis), handshake.on_reply(b"+OK\r\n"));
     }
 
     #[test]
+    fn payloads_are_checked_by_an_upstream_that_says_so() {
+        let learned = |version, reply: &[u8]| {
+            let (_, mut handshake) =
+                Handshake::begin(shared(version), Script::Shared, &settings(None, None, 0));
+            let rest: usize = handshake.pending.iter().take_while(|step| **step != Step::Payloads).count();
+            for _ in 0..rest {
+                assert_eq!(Ok(None), handshake.on_reply(b"+OK\r\n"));
+            }
+            assert_eq!(Ok(None), handshake.on_reply(reply));
+            handshake
+                .on_reply(b"-ERR no\r\n")
+                .map(|greeting| greeting.map(|greeting| greeting.checks_payloads))
+        };
+        for (expected, reply) in [
+            (true, b"*2\r\n$21\r\nsanitize-dump-payload\r\n$3\r\nyes\r\n".as_slice()),
+            (false, b"*2\r\n$21\r\nsanitize-dump-payload\r\n$2\r\nno\r\n"),
+            // Redis 6.0 has no such parameter, and checks nothing.
+            (false, b"*0\r\n"),
+            (false, b"-NOPERM no\r\n"),
+        ] {
+            assert_eq!(Ok(Some(expected)), learned(Version::Resp2, reply), "{}", reply.escape_ascii());
+        }
+        let reply = b"%1\r\n$21\r\nsanitize-dump-payload\r\n$7\r\nclients\r\n";
+        assert_eq!(Ok(Some(true)), learned(Version::Resp3, reply));
+    }
+
+    #[test]
     fn a_wrong_password_refuses_the_connection_in_the_servers_words() {
-        let (_, mut handshake) = Handshake::begin(Version::Resp2, &settings(None, Some("pw"), 0));
+        let (_, mut handshake) =
+            Handshake::begin(shared(Version::Resp2), Script::Shared, &settings(None, Some("pw"), 0));
         let refused =
             handshake.on_reply(b"-WRONGPASS invalid username-password pair\r\n").expect_err("refused");
         assert_eq!("AUTH failed: WRONGPASS invalid username-password pair", refused.to_string());

@@ -10,8 +10,11 @@ use std::ops::Range;
 /// Bytes of the buffer. Sixteen 64 KiB values between two moves of a beginning; more gains nothing
 /// measurable.
 const CAPACITY: usize = 1024 * 1024;
-/// Free bytes below which a beginning is moved to the front: a smaller read would cost more than the move.
-const MIN_ROOM: usize = 64 * 1024;
+/// Bytes of a dedicated connection's buffer: one client's traffic, and there may be a thousand of them.
+const SMALL_CAPACITY: usize = 16 * 1024;
+/// The share of the buffer below which a beginning is moved to the front: a smaller read would cost more than
+/// the move.
+const MIN_ROOM_SHARE: usize = 16;
 
 /// The receive buffer of one upstream connection.
 #[derive(Debug)]
@@ -27,11 +30,25 @@ pub struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { buffer: vec![0; CAPACITY].into_boxed_slice(), first: 0, scanned: 0, filled: 0 }
+        Self::of(CAPACITY)
     }
 }
 
 impl Inbox {
+    /// The buffer of a dedicated connection.
+    pub fn small() -> Self {
+        Self::of(SMALL_CAPACITY)
+    }
+
+    fn of(capacity: usize) -> Self {
+        Self { buffer: vec![0; capacity].into_boxed_slice(), first: 0, scanned: 0, filled: 0 }
+    }
+
+    /// Free bytes that make a read worth its while.
+    fn min_room(&self) -> usize {
+        self.buffer.len() / MIN_ROOM_SHARE
+    }
+
     /// Forgets everything received: the connection is new.
     pub fn clear(&mut self) {
         (self.first, self.scanned, self.filled) = (0, 0, 0);
@@ -80,14 +97,14 @@ impl Inbox {
 
     /// Whether the reply in progress fills so much that only passing on what is there makes room.
     pub fn is_full(&self) -> bool {
-        self.buffer.len().saturating_sub(self.filled) < MIN_ROOM && self.first < MIN_ROOM
+        self.buffer.len().saturating_sub(self.filled) < self.min_room() && self.first < self.min_room()
     }
 
     /// Makes room for the next read. Ranges handed out before are void.
     pub fn make_room(&mut self) {
         if self.first >= self.filled {
             self.clear();
-        } else if self.buffer.len().saturating_sub(self.filled) < MIN_ROOM {
+        } else if self.buffer.len().saturating_sub(self.filled) < self.min_room() {
             self.buffer.copy_within(self.first..self.filled, 0);
             self.scanned = self.scanned.saturating_sub(self.first);
             self.filled = self.filled.saturating_sub(self.first);

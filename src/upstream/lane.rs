@@ -9,11 +9,11 @@
 //! `max_queued`); while it waits for its next attempt they fail at once. When a connection ends, every reply
 //! it owed becomes an error that says whether the request may have run: nothing is ever sent twice.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::Range;
-use std::rc::Rc;
-use std::task::Waker;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::connect;
 use super::connection::{Connection, Served};
-use super::handshake::Greeting;
+use super::handshake::{Greeting, Script};
 use super::in_flight::{Fate, InFlight};
 use super::inbox::Inbox;
 use crate::clock::{Clock, Micros};
@@ -63,8 +63,40 @@ pub trait Recipient: Sized {
     /// The whole reply; `read` is the buffer that streamed pieces of this batch are slices of.
     fn whole(&mut self, read: &[u8], reply: &[u8], times: Times, batch: &mut Self::Batch);
 
+    /// A confirmation came out of band while this was the oldest (`SUBSCRIBE` and its kin are answered by one
+    /// for each name). Whether it was the last one: then nothing more is owed.
+    fn confirm(&mut self, read: &[u8], times: Times, batch: &mut Self::Batch) -> bool;
+
     /// There will be no reply, or no more of it.
     fn fail(self, failure: &Failure, batch: &mut Self::Batch);
+}
+
+/// Whose a dedicated connection is.
+pub trait Holder<T: Recipient> {
+    /// A push came.
+    fn pushed(&self, read: &[u8], frame: &[u8], batch: &mut T::Batch) -> Pushed;
+    /// The connection has become ready, or has ended: what waits for it can go on.
+    fn changed(&self);
+}
+
+/// What a push was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// Something that happened by itself.
+    Event,
+    /// Part of the answer to the oldest request.
+    Confirmation,
+}
+
+/// What connections must have in common to be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// The upstream, by number.
+    pub upstream: usize,
+    /// Its protocol version.
+    pub version: Version,
+    /// The database it has selected; `None`: the one that the upstream's settings name.
+    pub database: Option<u32>,
 }
 
 /// When one request was sent and its reply read.
@@ -115,6 +147,12 @@ pub enum Ended {
     /// More replies than requests.
     #[error("the upstream sent a reply that nobody is owed")]
     Unowed,
+    /// A push that cannot be held.
+    #[error("the upstream sent a push longer than 1 GiB")]
+    HugePush,
+    /// A dedicated connection whose session has gone, or needs it no more.
+    #[error("the connection is no longer needed")]
+    Unwanted,
 }
 
 impl Ended {
@@ -129,7 +167,9 @@ impl Ended {
             | Self::Lost(_)
             | Self::ReplyTimeout(_)
             | Self::Protocol(_)
-            | Self::Unowed => self.to_string(),
+            | Self::Unowed
+            | Self::HugePush
+            | Self::Unwanted => self.to_string(),
         }
     }
 }
@@ -142,16 +182,46 @@ enum State {
     /// They are sent.
     Ready,
     /// They fail at once.
-    Down { reason: Rc<str>, until: Instant },
+    Down { reason: Rc<str>, until: Option<Instant> },
 }
 
-/// One shared connection to one node, for one RESP version.
+/// Whether requests can be sent, for whoever must know before.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    /// Not yet.
+    Connecting,
+    /// They can.
+    Ready,
+    /// They fail at once.
+    Down(Failure),
+}
+
+/// How long the oldest reply may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// `reply_timeout`.
+    #[default]
+    Usual,
+    /// So much longer: the command waits by itself.
+    Extra(Duration),
+    /// For ever: the command has no timeout.
+    Endless,
+}
+
+/// One connection to one node: shared by many sessions, or dedicated to one (see [`super::dedicated`]).
 pub struct Lane<T: Recipient> {
     pub(super) settings: Rc<UpstreamSettings>,
-    version: Version,
+    pub(super) fingerprint: Fingerprint,
     pub(super) clock: Rc<Clock>,
     pub(super) pool: Rc<BufferPool>,
     events: Box<dyn LaneEvents>,
+    /// Whose it is, if it is dedicated and not idle.
+    pub(super) holder: RefCell<Option<Weak<dyn Holder<T>>>>,
+    pub(super) patience: Cell<Patience>,
+    /// Nobody wants the connection any more. Apart from `inner`, which may be in use by whoever finds out.
+    is_closed: Cell<bool>,
+    /// The task of a dedicated connection.
+    closer: RefCell<Option<Waker>>,
     pub(super) inner: RefCell<Inner<T>>,
 }
 
@@ -164,13 +234,15 @@ pub(super) struct Inner<T> {
     pub(super) task: Option<Waker>,
     /// Sessions that are not read because the queue is full.
     pub(super) waiting: Vec<Waker>,
+    /// `CLIENT ID` of the connection, where it is dedicated.
+    client_id: u64,
 }
 
 impl<T: Recipient + 'static> Lane<T> {
     /// A lane that is about to connect; [`Lane::run`] does the work.
     pub fn new(
         settings: Rc<UpstreamSettings>,
-        version: Version,
+        fingerprint: Fingerprint,
         clock: Rc<Clock>,
         pool: Rc<BufferPool>,
         events: Box<dyn LaneEvents>,
@@ -181,8 +253,20 @@ impl<T: Recipient + 'static> Lane<T> {
             in_flight: InFlight::default(),
             task: None,
             waiting: Vec::new(),
+            client_id: 0,
         };
-        Rc::new(Self { settings, version, clock, pool, events, inner: RefCell::new(inner) })
+        Rc::new(Self {
+            settings,
+            fingerprint,
+            clock,
+            pool,
+            events,
+            holder: RefCell::new(None),
+            patience: Cell::default(),
+            is_closed: Cell::new(false),
+            closer: RefCell::new(None),
+            inner: RefCell::new(inner),
+        })
     }
 
     /// Queues one request and returns its bytes. Only a routed request can be sent, hence only a scoped one.
@@ -191,8 +275,7 @@ impl<T: Recipient + 'static> Lane<T> {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         if let State::Down { reason, until } = &inner.state {
-            let retry_in = Some(until.saturating_duration_since(Instant::now()));
-            return Err((recipient, Failure { fate: Fate::NotSent, reason: Rc::clone(reason), retry_in }));
+            return Err((recipient, not_sent(reason, *until)));
         }
         let len = request.queue(&mut inner.queue);
         inner.in_flight.push(recipient, len);
@@ -214,6 +297,44 @@ impl<T: Recipient + 'static> Lane<T> {
         false
     }
 
+    /// Whether requests can be sent.
+    pub fn readiness(&self) -> Readiness {
+        match &self.inner.borrow().state {
+            State::Connecting => Readiness::Connecting,
+            State::Ready => Readiness::Ready,
+            State::Down { reason, until } => Readiness::Down(not_sent(reason, *until)),
+        }
+    }
+
+    /// `CLIENT ID` of a dedicated connection that is ready.
+    pub fn client_id(&self) -> u64 {
+        self.inner.borrow().client_id
+    }
+
+    /// How long the reply of what is sent next may take.
+    pub fn be_patient(&self, patience: Patience) {
+        self.patience.set(patience);
+    }
+
+    /// Nobody wants the connection any more: its task closes it.
+    pub(super) fn close(&self) {
+        self.is_closed.set(true);
+        if let Some(task) = self.closer.take() {
+            task.wake();
+        }
+    }
+
+    /// Whether it has been closed; if not, `cx` is woken when it is.
+    pub(super) fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_closed.get() {
+            return Poll::Ready(());
+        }
+        if self.holder.borrow().is_some() {
+            *self.closer.borrow_mut() = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     /// Replies this lane owes.
     pub fn owed(&self) -> usize {
         self.inner.borrow().in_flight.len()
@@ -227,7 +348,7 @@ impl<T: Recipient + 'static> Lane<T> {
         loop {
             self.inner.borrow_mut().state = State::Connecting;
             self.events.connecting();
-            let ended = match connect::connect(&self.settings, self.version).await {
+            let ended = match connect::connect(&self.settings, self.fingerprint, Script::Shared).await {
                 Ok(connected) => {
                     let connected_at = Instant::now();
                     self.events.connected(&connected.greeting);
@@ -252,11 +373,47 @@ impl<T: Recipient + 'static> Lane<T> {
                 Err(error) => Ended::NotConnected(error),
             };
             let wait = backoff.wait(fastrand::f64());
-            self.go_down(&ended, wait);
+            self.go_down(&ended, Some(Instant::now() + wait));
             tokio::time::sleep(wait).await;
             if Rc::strong_count(&self) == 1 {
                 return self.events.released();
             }
+        }
+    }
+
+    /// Connects once and serves one session after another, until the connection ends or nobody wants it. Not
+    /// cancel safe, like [`Lane::run`].
+    pub(super) async fn run_dedicated(self: Rc<Self>) {
+        let connecting = connect::connect(&self.settings, self.fingerprint, Script::Dedicated);
+        let connected = tokio::select! {
+            connected = connecting => connected,
+            () = std::future::poll_fn(|cx| self.poll_closed(cx)) => return self.go_down(&Ended::Unwanted, None),
+        };
+        let ended = match connected {
+            Err(error) => Ended::NotConnected(error),
+            Ok(connected) => {
+                {
+                    let mut inner = self.inner.borrow_mut();
+                    inner.state = State::Ready;
+                    inner.client_id = connected.greeting.client_id;
+                }
+                self.holder_changed();
+                let mut inbox = Inbox::small();
+                let mut connection = Connection::new(&self, connected, &mut inbox);
+                match std::future::poll_fn(|cx| connection.poll(&self, cx)).await {
+                    Served::Unused => Ended::Unwanted,
+                    Served::Ended(ended) => ended,
+                }
+            }
+        };
+        self.go_down(&ended, None);
+        self.holder_changed();
+    }
+
+    fn holder_changed(&self) {
+        let holder = self.holder.borrow().as_ref().and_then(Weak::upgrade);
+        if let Some(holder) = holder {
+            holder.changed();
         }
     }
 
@@ -278,13 +435,13 @@ impl<T: Recipient + 'static> Lane<T> {
     }
 
     /// Answers everything that is owed and refuses what comes, until the next attempt.
-    fn go_down(&self, ended: &Ended, wait: Duration) {
+    fn go_down(&self, ended: &Ended, until: Option<Instant>) {
         let reason: Rc<str> = ended.for_clients().into();
         let (fates, waiting) = {
             let mut inner = self.inner.borrow_mut();
             let unwritten = inner.queue.len();
             inner.queue.clear();
-            inner.state = State::Down { reason: Rc::clone(&reason), until: Instant::now() + wait };
+            inner.state = State::Down { reason: Rc::clone(&reason), until };
             (inner.in_flight.abandon(unwritten), std::mem::take(&mut inner.waiting))
         };
         let count =
@@ -293,6 +450,11 @@ impl<T: Recipient + 'static> Lane<T> {
         fail(fates, &reason);
         waiting.into_iter().for_each(Waker::wake);
     }
+}
+
+fn not_sent(reason: &Rc<str>, until: Option<Instant>) -> Failure {
+    let retry_in = until.map(|until| until.saturating_duration_since(Instant::now()));
+    Failure { fate: Fate::NotSent, reason: Rc::clone(reason), retry_in }
 }
 
 /// Tells everybody that there will be no reply.
