@@ -145,6 +145,20 @@ labels! {
 }
 
 labels! {
+    /// Why a client has an upstream connection of its own (`reason`); of several reasons, the first of these.
+    LeaseReason {
+        /// It is subscribed to channels.
+        Subscribed = "subscribed",
+        /// It tracks keys.
+        Tracking = "tracking",
+        /// A command of it blocks.
+        Blocked = "blocked",
+        /// It watches keys, or has just ceased to need the connection.
+        Watching = "watching",
+    }
+}
+
+labels! {
     /// What may have become of a request that was lost with its upstream connection (`outcome`).
     LossOutcome {
         /// No byte of it had been handed to the socket: it did not run.

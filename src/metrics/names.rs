@@ -6,7 +6,7 @@
 //! `_total`. A label is one of [`Label`]: a name from the configuration, a command of the table, or a closed
 //! set; never a key, a user or an address.
 
-use super::label::{Direction, ErrorCode, FailurePhase, LossOutcome, UpstreamState};
+use super::label::{Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, UpstreamState};
 
 /// What the value of a metric does over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,14 @@ pub enum Label {
     Phase,
     /// A [`LossOutcome`].
     Outcome,
+    /// A [`LeaseReason`].
+    Reason,
     /// The version of this program.
     Version,
 }
 
 impl Label {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Tenant,
         Self::Cmd,
         Self::Upstream,
@@ -63,6 +65,7 @@ impl Label {
         Self::State,
         Self::Phase,
         Self::Outcome,
+        Self::Reason,
         Self::Version,
     ];
 
@@ -77,6 +80,7 @@ impl Label {
             Self::State => "state",
             Self::Phase => "phase",
             Self::Outcome => "outcome",
+            Self::Reason => "reason",
             Self::Version => "version",
         }
     }
@@ -95,6 +99,7 @@ impl Label {
             Self::State => listed(UpstreamState::ALL.iter().map(|value| value.label())),
             Self::Phase => listed(FailurePhase::ALL.iter().map(|value| value.label())),
             Self::Outcome => listed(LossOutcome::ALL.iter().map(|value| value.label())),
+            Self::Reason => listed(LeaseReason::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of this program".to_owned(),
         }
     }
@@ -170,6 +175,10 @@ families! {
         "Connections to the upstream, or attempts at one, that ended by a failure.";
     UPSTREAM_LOST = Counter "tenantry_upstream_requests_lost_total" [Upstream, Outcome]
         "Requests lost with a connection to the upstream; their clients got an error that says the outcome.";
+    LEASES = Gauge "tenantry_leases" [Upstream, Reason]
+        "Clients that have a connection to the upstream of their own, by why.";
+    LEASES_REFUSED = Counter "tenantry_leases_refused_total" [Upstream]
+        "Clients that got no connection of their own within `lease_wait`; their command was not sent.";
     BUILD_INFO = Gauge "tenantry_build_info" [Version]
         "Always 1; the label says which version is running.";
     PROCESS_MEMORY = Gauge "process_resident_memory_bytes" []

@@ -5,7 +5,7 @@
 //! the recorder keeps every single sample until somebody drains it, while a worker has bucket counts already,
 //! so those are added up and rendered here (`docs/decisions/0003-worker-local-metrics.md`).
 
-use super::label::{Direction, ErrorCode, FailurePhase, LossOutcome, UpstreamState};
+use super::label::{Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, UpstreamState};
 use super::latency::SharedLatency;
 use super::names::{self, Family, Kind, Label};
 use super::process;
@@ -155,6 +155,10 @@ impl Shared {
         for outcome in 0..LossOutcome::COUNT {
             self.counter(&names::UPSTREAM_LOST, [upstream, outcome]).increment(0);
         }
+        for reason in 0..LeaseReason::COUNT {
+            self.gauge(&names::LEASES, [upstream, reason]).increment(0.0);
+        }
+        self.counter(&names::LEASES_REFUSED, [upstream, 0]).increment(0);
     }
 
     fn update_upstream_up(&self) {
@@ -191,6 +195,7 @@ impl Shared {
             Label::State => closed(UpstreamState::ALL.get(number).map(|value| value.label())),
             Label::Phase => closed(FailurePhase::ALL.get(number).map(|value| value.label())),
             Label::Outcome => closed(LossOutcome::ALL.get(number).map(|value| value.label())),
+            Label::Reason => closed(LeaseReason::ALL.get(number).map(|value| value.label())),
             Label::Version => closed(Some(env!("CARGO_PKG_VERSION"))),
         };
         value.unwrap_or_else(|| SharedString::const_str(NONE))
@@ -281,6 +286,11 @@ impl Publisher {
         for (outcome, count) in counts.lost.iter_mut().enumerate() {
             self.count(&names::UPSTREAM_LOST, [upstream, outcome], mem::take(count));
         }
+        for (reason, change) in counts.leases.iter_mut().enumerate() {
+            self.shift(&names::LEASES, [upstream, reason], mem::take(change));
+        }
+        let refused = u64::from(mem::take(&mut counts.leases_refused));
+        self.count(&names::LEASES_REFUSED, [upstream, 0], refused);
         self.count(&names::UPSTREAM_CONNECTS, [upstream, 0], u64::from(mem::take(&mut counts.connects)));
     }
 

@@ -11,7 +11,7 @@
 //! [`WorkerMetrics::unbound`] for a connection that has no tenant yet and [`WorkerMetrics::unknown_command`].
 //! A number beyond the table counts as that one too: a count may be filed under `-`, it is never lost.
 
-use super::label::{Direction, ErrorCode, FailurePhase, LossOutcome, UpstreamState};
+use super::label::{Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, UpstreamState};
 use super::latency::LatencyCounts;
 
 /// The counts of one worker since its last publish.
@@ -78,6 +78,10 @@ pub(super) struct UpstreamCounts {
     pub(super) failures: [u32; FailurePhase::COUNT],
     /// Requests lost by [`LossOutcome`].
     pub(super) lost: [u64; LossOutcome::COUNT],
+    /// Leases that began for each [`LeaseReason`] minus those that ended.
+    pub(super) leases: [i32; LeaseReason::COUNT],
+    /// Clients that got no lease in time.
+    pub(super) leases_refused: u32,
 }
 
 /// The counts that belong to no tenant.
@@ -232,6 +236,27 @@ impl WorkerMetrics {
         }
     }
 
+    /// A client holds a connection to `upstream` of its own; pair with [`WorkerMetrics::lease_left`].
+    pub fn lease_entered(&mut self, upstream: usize, reason: LeaseReason) {
+        if let Some(counts) = self.upstreams.get_mut(upstream) {
+            counts.leases[reason as usize] += 1;
+        }
+    }
+
+    /// A client holds a connection to `upstream` no longer for this reason.
+    pub fn lease_left(&mut self, upstream: usize, reason: LeaseReason) {
+        if let Some(counts) = self.upstreams.get_mut(upstream) {
+            counts.leases[reason as usize] -= 1;
+        }
+    }
+
+    /// A client got no connection to `upstream` of its own in time.
+    pub fn lease_refused(&mut self, upstream: usize) {
+        if let Some(counts) = self.upstreams.get_mut(upstream) {
+            counts.leases_refused = counts.leases_refused.wrapping_add(1);
+        }
+    }
+
     /// `count` requests were lost with a connection to `upstream`; each got an error reply that says
     /// `outcome`.
     pub fn requests_lost(&mut self, upstream: usize, outcome: LossOutcome, count: u64) {
@@ -239,6 +264,17 @@ impl WorkerMetrics {
             let total = &mut counts.lost[outcome as usize];
             *total = total.wrapping_add(count);
         }
+    }
+
+    /// Commands, bytes in and bytes out of each tenant since the last publish, where there are any.
+    pub fn traffic(&self) -> impl Iterator<Item = (usize, [u64; 3])> {
+        let tenants = self.tenants.iter().enumerate();
+        tenants.filter_map(|(tenant, counts)| {
+            let counts = counts.as_deref().filter(|counts| counts.is_touched)?;
+            let commands = counts.commands.iter().map(|count| u64::from(*count)).sum();
+            let bytes = |direction: Direction| counts.bytes[direction as usize];
+            Some((tenant, [commands, bytes(Direction::DownstreamIn), bytes(Direction::DownstreamOut)]))
+        })
     }
 
     /// The row of `tenant`, marked as changed; beyond the table, the row of unbound connections.
