@@ -9,53 +9,105 @@ use crate::config::Config;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, SendQueue};
 use crate::routing::Topology;
-use crate::session::{Persona, Session, Step, Surroundings, UpstreamView};
+use crate::session::{Over, Payloads, Peers, Persona, Session, Step, Surroundings, UpstreamView};
 use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::Binding;
 
 /// Explains `words` as `binding` would send them, in `database` if one is given.
 pub fn explain(config: &Config, binding: &Arc<Binding>, database: Option<u32>, words: &[Vec<u8>]) -> String {
     let Some(request) = OwnedRequest::from_args(words) else { return "there is no command\n".to_owned() };
-    let unknown = Persona::default();
-    let view = UpstreamView {
-        persona: unknown.clone(),
-        topology: Topology::standalone(),
-        limits: UpstreamLimits {
-            max_bulk: config.downstream.max_bulk,
-            max_request: config.downstream.max_request,
-        },
-    };
-    let views: Vec<UpstreamView> = config.upstreams.iter().map(|_| view.clone()).collect();
-    let around = Surroundings { directory: &config.directory, upstreams: &views, unknown: &unknown };
-    let mut session = Session::new(Some(Arc::clone(binding)));
-    let (mut located, mut answer) = (Located::new(), BytesMut::new());
     let mut lines =
         vec![format!("tenant    {}", binding.tenant().name), format!("user      {}", binding.user_name())];
     let database = database.unwrap_or_else(|| binding.home_database());
-    if !session.select(database) {
+    if binding.namespace(database).is_none() {
         lines.push(format!("database  {database} is out of range: the tenant has {}", binding.databases()));
         return lines.join("\n") + "\n";
     }
     lines.push(format!("database  {database}"));
-    let (step, spec) = session.on_request(request.as_request(), &around, &mut located, None, &mut answer);
-    if let Some(spec) = spec {
-        lines.push(format!("command   {}", spec.full_name_lower()));
+    let unknown = Persona::default();
+    let views = views(config, &unknown);
+    let around =
+        Surroundings { directory: &config.directory, upstreams: &views, unknown: &unknown, peers: &Alone };
+    // A session that needs connections of its own gets them before it is asked: asking changes it.
+    let mut leases = Vec::new();
+    loop {
+        let mut session = Session::new(Some(Arc::clone(binding)));
+        session.select(database);
+        for slot in &leases {
+            session.leased(*slot, 0);
+        }
+        let (mut located, mut answer) = (Located::new(), BytesMut::new());
+        let (step, spec) =
+            session.on_request(request.as_request(), &around, &mut located, None, (&mut answer, false));
+        if let Step::Lease(slot) = step
+            && !leases.contains(&slot)
+        {
+            leases.push(slot);
+            continue;
+        }
+        lines.extend(spec.map(|spec| format!("command   {}", spec.full_name_lower())));
+        lines.extend(told(config, &step, &answer));
+        return lines.join("\n") + "\n";
     }
+}
+
+/// All upstreams as they are before they have answered, except that they are taken to check payloads.
+fn views(config: &Config, unknown: &Persona) -> Vec<UpstreamView> {
+    let limits =
+        UpstreamLimits { max_bulk: config.downstream.max_bulk, max_request: config.downstream.max_request };
+    let views = config.upstreams.iter().map(|upstream| UpstreamView {
+        persona: unknown.clone(),
+        topology: Topology::standalone(),
+        limits,
+        payloads: if upstream.restore.is_never() { Payloads::Denied } else { Payloads::Forwarded },
+        database: upstream.database,
+    });
+    views.collect()
+}
+
+/// What becomes of the request.
+fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
     match step {
-        Step::Forward { routed, .. } => {
-            let upstream = config.upstreams.get(routed.upstream());
+        Step::Forward { routed, over, .. } => {
             let mut queue = SendQueue::default();
             routed.queue(&mut queue);
-            if let Some(upstream) = upstream {
-                lines.push(format!("upstream  {} ({}), shared connection", upstream.name, upstream.endpoint));
-            }
-            lines.push(format!("sent      {}", as_words(queue.tail())));
+            let over = if *over == Over::Shared { "shared connection" } else { "a connection of its own" };
+            let upstream = config.upstreams.get(routed.upstream());
+            let upstream = upstream
+                .map(|upstream| format!("upstream  {} ({}), {over}", upstream.name, upstream.endpoint));
+            let sent = format!("sent      {}", as_words(queue.tail()));
+            upstream.into_iter().chain([sent]).collect()
         }
-        Step::Answer | Step::AnswerThenClose | Step::Silence | Step::Close => {
-            lines.push(format!("sent      nothing, the proxy answers\nanswer    {}", one_line(&answer)));
+        Step::Batch(batch) => {
+            let sent = batch.requests.iter().map(|sent| {
+                let mut queue = SendQueue::default();
+                sent.request.as_scoped().queue(&mut queue);
+                format!("sent      {}", as_words(queue.tail()))
+            });
+            sent.collect()
+        }
+        Step::Compose { .. } => vec!["answer    composed for the tenant's part of the server".to_owned()],
+        Step::Answer
+        | Step::Refused { .. }
+        | Step::AnswerAlways
+        | Step::AnswerThenClose
+        | Step::Silence
+        | Step::Close
+        | Step::Lease(_)
+        | Step::Wait => {
+            vec![format!("sent      nothing, the proxy answers\nanswer    {}", one_line(answer))]
         }
     }
-    lines.join("\n") + "\n"
+}
+
+/// There are no other clients.
+#[derive(Debug)]
+struct Alone;
+
+impl Peers for Alone {
+    fn exists(&self, _: usize, _: u64) -> bool {
+        false
+    }
 }
 
 /// The words of a multibulk, as one would type them.

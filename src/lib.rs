@@ -21,6 +21,8 @@ pub mod command;
 
 pub mod tenant;
 
+pub mod clients;
+
 pub mod routing;
 
 pub mod upstream;

@@ -13,8 +13,10 @@ use tenantry::cli::{CheckOptions, CommandLine, ExplainOptions, HealthOptions, Mo
 use tenantry::config::layers::{Environment, Flags};
 use tenantry::config::{self, Config, Sources};
 use tenantry::resp::Version;
-use tenantry::settings::{LogFormat, LogSettings};
+use tenantry::settings::{LogFormat, LogSettings, Restore};
 use tenantry::tenant::prefix::TenantName;
+use tenantry::upstream::handshake::Script;
+use tenantry::upstream::{Fingerprint, Greeting};
 use tenantry::{dev, explain, proxy, upstream};
 
 /// A connection's task and socket are aligned to 128 bytes; this allocator has room of that shape, the
@@ -72,11 +74,15 @@ fn check(options: CheckOptions) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut code = ExitCode::SUCCESS;
-    for settings in &config.upstreams {
-        match runtime.block_on(upstream::connect::connect(settings, Version::Resp2)) {
+    for (number, settings) in config.upstreams.iter().enumerate() {
+        let fingerprint = Fingerprint { upstream: number, version: Version::Resp2, database: None };
+        match runtime.block_on(upstream::connect::connect(settings, fingerprint, Script::Shared)) {
             Ok(connected) => {
-                let version = connected.greeting.version;
+                let Greeting { version, checks_payloads, .. } = connected.greeting;
                 writeln!(io::stdout(), "upstream '{}' answers: Redis {version}", settings.name)?;
+                if settings.restore == Restore::Checked && !checks_payloads {
+                    writeln!(io::stdout(), "{}", unchecked_payloads(&settings.name))?;
+                }
             }
             Err(error) => {
                 complain(&format!("upstream '{}' at {}: {error}\n", settings.name, settings.endpoint));
@@ -85,6 +91,13 @@ fn check(options: CheckOptions) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+fn unchecked_payloads(upstream: &str) -> String {
+    format!(
+        "upstream '{upstream}' does not say that it checks payloads, so RESTORE will be refused: \
+         set sanitize-dump-payload to 'clients' there"
+    )
 }
 
 fn explain_command(options: &ExplainOptions) -> anyhow::Result<ExitCode> {

@@ -5,18 +5,22 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
+use crate::clients::Clients;
 use crate::command::TABLE;
 use crate::config::Config;
 use crate::listener::{BoundListener, ListenerError};
 use crate::metrics::publish::{Names, Registry};
-use crate::settings::{AdminSettings, StartSettings};
+use crate::session::Shared;
+use crate::settings::{AdminSettings, ScopedSettings, StartSettings, UpstreamSettings};
+use crate::tenant::directory::Directory;
 use crate::worker::WorkerParts;
 
 /// Files besides those of clients: upstream connections, listeners, event loops, the admin port's clients.
@@ -53,7 +57,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         commands: TABLE.iter().map(|row| row.full_name_lower().to_owned()).collect(),
         upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
     });
-    allow_files(config.downstream.max_connections);
+    let leases: usize = config.upstreams.iter().map(|upstream| upstream.max_leases).sum();
+    allow_files(config.downstream.max_connections.saturating_add(leases));
     let listeners: Vec<BoundListener> = config
         .listeners
         .iter()
@@ -62,12 +67,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let admin_shutdown = CancellationToken::new();
     let admin = serve_admin(config.admin, &registry, &admin_shutdown)?;
     let shutdown = CancellationToken::new();
+    let shared = shared(Arc::new(config.directory), &config.scoped, &config.upstreams)?;
     let parts = WorkerParts {
-        directory: Arc::new(config.directory),
+        shared,
+        scoped: config.scoped,
         limits: config.downstream,
         upstreams: config.upstreams.into(),
         registry: registry.clone(),
-        connections: Arc::new(AtomicUsize::new(0)),
         shutdown: shutdown.clone(),
     };
     registry.readiness().expect_workers(config.workers.get());
@@ -88,6 +94,34 @@ pub fn run(config: Config) -> Result<(), StartError> {
         see_off("admin port", admin);
     }
     outcome
+}
+
+/// What all workers share.
+#[expect(clippy::disallowed_methods, reason = "the beginning of the process' time")]
+fn shared(
+    directory: Arc<Directory>,
+    scoped: &ScopedSettings,
+    upstreams: &[UpstreamSettings],
+) -> io::Result<Shared> {
+    let leases = upstreams.iter().map(|upstream| Arc::new(Semaphore::new(upstream.max_leases)));
+    Ok(Shared {
+        clients: Arc::new(Clients::new(&directory)),
+        directory,
+        connections: Arc::new(AtomicUsize::new(0)),
+        leases: leases.collect(),
+        cursor_secret: cursor_secret(scoped)?,
+        epoch: Instant::now(),
+    })
+}
+
+/// The configured secret, or one that only this process knows.
+fn cursor_secret(scoped: &ScopedSettings) -> io::Result<[u8; 32]> {
+    if let Some(secret) = &scoped.cursor_secret {
+        return Ok(Sha256::digest(secret.reveal().as_bytes()).into());
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    Ok(secret)
 }
 
 /// Opens the listeners, at once or when the upstreams are there, and waits for the signal to stop.

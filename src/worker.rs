@@ -6,7 +6,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -16,9 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::listener::BoundListener;
 use crate::metrics::publish::Registry;
-use crate::session::Commons;
-use crate::settings::{DownstreamLimits, UpstreamSettings};
-use crate::tenant::directory::Directory;
+use crate::session::{Commons, Shared};
+use crate::settings::{DownstreamLimits, ScopedSettings, UpstreamSettings};
 
 /// How often a worker's counters are added to the process' ones (a scrape is at most this old), and spare
 /// memory is given back.
@@ -31,16 +29,16 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// What a worker is made from.
 #[derive(Clone)]
 pub struct WorkerParts {
-    /// Who may be whom.
-    pub directory: Arc<Directory>,
+    /// What all workers share.
+    pub shared: Shared,
     /// What one client may take.
     pub limits: DownstreamLimits,
+    /// What answers about a tenant's own part need.
+    pub scoped: ScopedSettings,
     /// Where requests go.
     pub upstreams: Arc<[UpstreamSettings]>,
     /// Where counters go.
     pub registry: Registry,
-    /// Connections of all workers.
-    pub connections: Arc<AtomicUsize>,
     /// Ends the worker.
     pub shutdown: CancellationToken,
 }
@@ -59,8 +57,7 @@ impl WorkerParts {
     }
 
     async fn serve(self, listeners: oneshot::Receiver<Vec<BoundListener>>) {
-        let commons =
-            Commons::new(self.directory, self.limits, &self.upstreams, &self.registry, self.connections);
+        let commons = Commons::new(self.shared, self.limits, &self.scoped, &self.upstreams, &self.registry);
         let held_lanes = commons.hold_lanes();
         let publishing = tokio::task::spawn_local(publish(Rc::clone(&commons), self.registry));
         let mut acceptors = Vec::new();
@@ -99,6 +96,7 @@ async fn publish(commons: Rc<Commons>, registry: Registry) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
+        commons.add_up_traffic();
         publisher.publish(&mut commons.metrics().borrow_mut());
         commons.release_unused();
     }

@@ -9,31 +9,42 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::downstream::Ticket;
-use super::machine::{Surroundings, UpstreamView};
-use super::persona::Persona;
+use super::compose::KeyCounts;
+use super::machine::{Peers, Session, Surroundings, UpstreamView};
+use super::persona::{Payloads, Persona};
+use super::subscriptions;
+use super::ticket::Ticket;
+use crate::clients::{Card, Clients, Note, SlowEntry, TenantClients};
 use crate::clock::Clock;
-use crate::command::{CommandSpec, Located, Mark};
+use crate::command::{CommandSpec, Flags, Located, Mark, TABLE};
 use crate::metrics::label::{Direction, ErrorCode, FailurePhase, LossOutcome, UpstreamState};
 use crate::metrics::publish::Registry;
 use crate::metrics::readiness::Readiness;
 use crate::metrics::worker::WorkerMetrics;
 use crate::resp::{BufferPool, Span, Version};
 use crate::routing::Topology;
-use crate::settings::{DownstreamLimits, UpstreamSettings};
+use crate::settings::{DownstreamLimits, Restore, ScopedSettings, UpstreamSettings};
 use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::{Binding, Directory};
+use crate::tenant::prefix::Prefix;
 use crate::upstream::connect::ConnectError;
+use crate::upstream::dedicated::Clean;
 use crate::upstream::lane::Ended;
-use crate::upstream::{Greeting, Lane, LaneEvents};
+use crate::upstream::{Fingerprint, Greeting, Holder, Lane, LaneEvents, Lease, Leases, Times};
 
 /// Bytes read from a client at once; a whole pipeline of 64 small requests fits sixteen times.
 const READ_BUFFER: usize = 64 * 1024;
 /// Bytes that each other buffer keeps between two requests; what one read can fill is kept.
 const KEPT_SCRATCH: usize = 256 * 1024;
+
+/// Walks over the keyspace that a worker does for one tenant at a time. Each keeps one page under way, which
+/// holds Redis for 0.8 ms: more at once would be a tenant's way to slow down everybody.
+const MAX_WALKS: usize = 2;
 
 /// Buffers that are only used while one read is handled.
 pub(super) struct Scratch {
@@ -60,13 +71,30 @@ impl Scratch {
     }
 }
 
-/// The open lanes by upstream and RESP version; each ends when no session holds it.
-type Lanes = HashMap<(usize, Version), Weak<Lane<Ticket>>>;
+/// The open lanes; each ends when no session holds it.
+type Lanes = HashMap<Fingerprint, Weak<Lane<Ticket>>>;
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Who may be whom.
+    pub directory: Arc<Directory>,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// Connections of clients.
+    pub connections: Arc<AtomicUsize>,
+    /// Dedicated upstream connections, one semaphore for each upstream.
+    pub leases: Arc<[Arc<Semaphore>]>,
+    /// What cursors of `SCAN` are encrypted with.
+    pub cursor_secret: [u8; 32],
+    /// The beginning of all clocks.
+    pub epoch: Instant,
+}
 
 /// What the sessions of one worker share.
 pub struct Commons {
-    /// Who may be whom.
-    pub(super) directory: Arc<Directory>,
+    /// What all workers share.
+    pub(super) shared: Shared,
     /// What one client may take.
     pub(super) limits: DownstreamLimits,
     /// The worker's clock.
@@ -81,28 +109,39 @@ pub struct Commons {
     readiness: Arc<Readiness>,
     upstreams: Vec<Rc<UpstreamSettings>>,
     lanes: RefCell<Lanes>,
-    /// Connections of all workers.
-    connections: Arc<AtomicUsize>,
+    /// The dedicated connections of this worker.
+    pub(super) leases: Leases<Ticket>,
+    /// Turns of the tenants' walks over the keyspace.
+    walks: RefCell<HashMap<usize, Rc<Semaphore>>>,
+    /// Numbers of keys that were counted lately, by where.
+    pub(super) key_counts: RefCell<HashMap<Prefix, KeyCounts>>,
+    /// From how many microseconds on a command is slow.
+    pub(super) slow_micros: u32,
+    /// When the last slow reply came: those that came with it waited for the same.
+    last_slow: Cell<Times>,
 }
 
 impl Commons {
-    /// The commons of one worker. `connections` is shared by all workers.
+    /// The commons of one worker.
     pub fn new(
-        directory: Arc<Directory>,
+        shared: Shared,
         limits: DownstreamLimits,
+        scoped: &ScopedSettings,
         upstreams: &[UpstreamSettings],
         registry: &Registry,
-        connections: Arc<AtomicUsize>,
     ) -> Rc<Self> {
-        let view = |_: &UpstreamSettings| UpstreamView {
+        let view = |settings: &UpstreamSettings| UpstreamView {
             persona: Persona::default(),
             topology: Topology::standalone(),
             limits: configured(&limits),
+            payloads: payloads(settings.restore, None),
+            database: settings.database,
         };
+        let views = upstreams.iter().map(view).collect();
+        let upstreams: Vec<Rc<UpstreamSettings>> = upstreams.iter().cloned().map(Rc::new).collect();
         Rc::new(Self {
-            directory,
             limits,
-            clock: Rc::new(Clock::start()),
+            clock: Rc::new(Clock::since(shared.epoch)),
             metrics: RefCell::new(registry.worker()),
             pool: Rc::new(BufferPool::default()),
             scratch: RefCell::new(Scratch {
@@ -111,12 +150,17 @@ impl Commons {
                 located: Located::new(),
                 answer: BytesMut::new(),
             }),
-            views: RefCell::new(upstreams.iter().map(view).collect()),
+            views: RefCell::new(views),
             unknown: Persona::default(),
             readiness: Arc::clone(registry.readiness()),
-            upstreams: upstreams.iter().cloned().map(Rc::new).collect(),
             lanes: RefCell::new(HashMap::new()),
-            connections,
+            leases: Leases::new(&upstreams, &shared.leases),
+            upstreams,
+            slow_micros: u32::try_from(scoped.slow_command.as_micros()).unwrap_or(u32::MAX),
+            last_slow: Cell::default(),
+            walks: RefCell::default(),
+            key_counts: RefCell::default(),
+            shared,
         })
     }
 
@@ -125,9 +169,20 @@ impl Commons {
         &self.metrics
     }
 
+    /// Tells each tenant what went through its connections since the counters were last published.
+    pub fn add_up_traffic(&self) {
+        let tenants = self.shared.directory.tenants();
+        for (tenant, [commands, bytes_in, bytes_out]) in self.metrics.borrow().traffic() {
+            if let Some(clients) = tenants.get(tenant).and_then(|tenant| self.shared.clients.of(tenant)) {
+                clients.traffic().add(commands, bytes_in, bytes_out);
+            }
+        }
+    }
+
     /// Gives memory back that has not been needed lately.
     pub fn release_unused(&self) {
         self.pool.release_unused();
+        self.leases.release_unused();
     }
 
     /// Number of upstreams.
@@ -137,7 +192,7 @@ impl Commons {
 
     /// Counts a connection; `false` if there are as many as `max_connections` already.
     pub(super) fn open_connection(&self) -> bool {
-        if self.connections.fetch_add(1, Ordering::Relaxed) < self.limits.max_connections {
+        if self.shared.connections.fetch_add(1, Ordering::Relaxed) < self.limits.max_connections {
             return true;
         }
         self.close_connection();
@@ -147,7 +202,7 @@ impl Commons {
 
     /// A connection that was counted is closed.
     pub(super) fn close_connection(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What upstreams accept as far as the configuration knows.
@@ -157,7 +212,66 @@ impl Commons {
 
     /// What a session decides by.
     pub(super) fn surroundings<'a>(&'a self, views: &'a [UpstreamView]) -> Surroundings<'a> {
-        Surroundings { directory: &self.directory, upstreams: views, unknown: &self.unknown }
+        Surroundings {
+            directory: &self.shared.directory,
+            upstreams: views,
+            unknown: &self.unknown,
+            peers: self,
+        }
+    }
+
+    /// The clients of the session's tenant.
+    pub(super) fn clients_of(&self, session: &Session) -> Option<&Arc<TenantClients>> {
+        self.shared.clients.of(session.binding()?.tenant())
+    }
+
+    /// The upstream database that the virtual databases of the session's tenant lie in.
+    pub(super) fn shared_database(&self, session: &Session) -> u32 {
+        let upstream = session.binding().map_or(usize::MAX, |binding| binding.tenant().upstream);
+        self.upstreams.get(upstream).map_or(0, |settings| settings.database)
+    }
+
+    /// Shows an invalidation to the client that another one redirects to.
+    pub(super) fn redirect(&self, session: &mut Session, keys: Option<&[Bytes]>, out: &mut BytesMut) {
+        let Some(id) = session.redirect() else { return };
+        let peer = self.clients_of(session).and_then(|clients| clients.find(id));
+        let Some(peer) = peer else { return session.redirect_is_broken(out) };
+        let (version, is_subscribed) = peer.with_facts(|facts| (facts.version, facts.is_subscribed()));
+        // A RESP2 client hears it as a message, hence only while it listens to messages.
+        if version == Version::Resp3 || is_subscribed {
+            let mut push = BytesMut::new();
+            subscriptions::write_invalidation(keys, (version, session.version()), &mut push);
+            peer.post(Note::Push(push.freeze()));
+        }
+    }
+
+    /// A command took long, as its tenant's `SLOWLOG` will say.
+    #[cold]
+    pub(super) fn note_slow(&self, session: &Session, card: &Card, command: u16, times: Times) {
+        if self.last_slow.replace(times) == times {
+            return;
+        }
+        let Some(spec) = TABLE.get(usize::from(command)) else { return };
+        let Some(clients) = self.clients_of(session) else { return };
+        if spec.flags.intersects(Flags::SKIP_SLOWLOG | Flags::BLOCKING) {
+            return;
+        }
+        let words = spec.name.split(' ').map(|word| word.as_bytes().into()).collect();
+        let micros = u64::from(times.read_at.since(times.sent_at));
+        clients.slow_log().record(SlowEntry::new(card, words, unix_micros() / 1_000_000, micros));
+    }
+
+    /// A dedicated connection for `holder`.
+    pub(super) fn lease(
+        self: &Rc<Self>,
+        fingerprint: Fingerprint,
+        permit: OwnedSemaphorePermit,
+        holder: Weak<dyn Holder<Ticket>>,
+    ) -> Option<Lease<Clean, Ticket>> {
+        let report = || -> Box<dyn LaneEvents> {
+            Box::new(LeaseReport { commons: Rc::downgrade(self), upstream: fingerprint.upstream })
+        };
+        self.leases.lease(fingerprint, permit, (&self.clock, &self.pool), report, holder)
     }
 
     /// The tenant's number in metrics.
@@ -169,23 +283,24 @@ impl Commons {
         self.upstreams.get(upstream).map_or("-", |settings| settings.name.as_str())
     }
 
-    /// The lane to `upstream` for clients of `version`, opened if there is none. `None`: there is no such
-    /// upstream.
-    pub(super) fn lane(self: &Rc<Self>, upstream: usize, version: Version) -> Option<Rc<Lane<Ticket>>> {
+    /// The shared lane of this fingerprint, opened if there is none. `None`: there is no such upstream.
+    pub(super) fn lane(self: &Rc<Self>, fingerprint: Fingerprint) -> Option<Rc<Lane<Ticket>>> {
         let mut lanes = self.lanes.borrow_mut();
-        if let Some(lane) = lanes.get(&(upstream, version)).and_then(Weak::upgrade) {
+        if let Some(lane) = lanes.get(&fingerprint).and_then(Weak::upgrade) {
             return Some(lane);
         }
+        let upstream = fingerprint.upstream;
         let settings = Rc::clone(self.upstreams.get(upstream)?);
         let report = LaneReport {
             commons: Rc::downgrade(self),
             upstream,
+            is_held: fingerprint == held(upstream),
             name: settings.name.clone(),
             state: Cell::new(None),
         };
         let lane =
-            Lane::new(settings, version, Rc::clone(&self.clock), Rc::clone(&self.pool), Box::new(report));
-        lanes.insert((upstream, version), Rc::downgrade(&lane));
+            Lane::new(settings, fingerprint, Rc::clone(&self.clock), Rc::clone(&self.pool), Box::new(report));
+        lanes.insert(fingerprint, Rc::downgrade(&lane));
         drop(tokio::task::spawn_local(Rc::clone(&lane).run()));
         Some(lane)
     }
@@ -193,7 +308,7 @@ impl Commons {
     /// Keeps one lane to each upstream open, so that the worker knows whether it is there before a client
     /// asks.
     pub fn hold_lanes(self: &Rc<Self>) -> Vec<impl Sized + use<>> {
-        (0..self.upstreams.len()).filter_map(|upstream| self.lane(upstream, Version::Resp2)).collect()
+        (0..self.upstreams.len()).filter_map(|upstream| self.lane(held(upstream))).collect()
     }
 
     /// The process ends: whoever is still owed a reply is told.
@@ -210,10 +325,40 @@ impl Commons {
     }
 
     /// Counts a request, by its command if that is known.
-    pub(super) fn count_command(&self, tenant: usize, spec: Option<&'static CommandSpec>) {
+    #[inline]
+    pub(super) fn count_command(&self, tenant: usize, spec: Option<&'static CommandSpec>) -> u16 {
         let mut metrics = self.metrics.borrow_mut();
         let command = spec.map_or_else(|| metrics.unknown_command(), CommandSpec::index);
         metrics.command(tenant, command);
+        u16::try_from(command).unwrap_or(u16::MAX)
+    }
+
+    /// Major and minor version of the session's upstream.
+    pub(super) fn release(&self, session: &Session) -> (u32, u32) {
+        let upstream = session.binding().map_or(usize::MAX, |binding| binding.tenant().upstream);
+        self.with_view(upstream, |view| view.persona.release()).unwrap_or_else(|| self.unknown.release())
+    }
+
+    /// How many commands the session's upstream has that a tenant is served.
+    pub(super) fn served_commands(&self, session: &Session) -> usize {
+        let upstream = session.binding().map_or(usize::MAX, |binding| binding.tenant().upstream);
+        self.with_view(upstream, |view| view.persona.served_commands()).unwrap_or(0)
+    }
+
+    /// The turns of one tenant's walks over the keyspace.
+    pub(super) fn walks_of(&self, tenant: usize) -> Rc<Semaphore> {
+        let mut walks = self.walks.borrow_mut();
+        Rc::clone(walks.entry(tenant).or_insert_with(|| Rc::new(Semaphore::new(MAX_WALKS))))
+    }
+
+    /// Whether the session's tenant has a user of this name.
+    pub(super) fn has_user(&self, session: &Session, name: &[u8]) -> bool {
+        session.binding().is_some_and(|binding| self.shared.directory.is_user_of(binding.tenant(), name))
+    }
+
+    /// Something of what is known of an upstream; `None`: there is no such upstream.
+    pub(super) fn with_view<T>(&self, upstream: usize, of: impl FnOnce(&UpstreamView) -> T) -> Option<T> {
+        self.views.borrow().get(upstream).map(of)
     }
 
     pub(super) fn count_bytes(&self, tenant: usize, direction: Direction, bytes: usize) {
@@ -229,19 +374,95 @@ impl Commons {
     }
 }
 
+/// Only asked about by `CLIENT TRACKING … REDIRECT`.
+impl Peers for Commons {
+    fn exists(&self, tenant: usize, id: u64) -> bool {
+        let tenant = self.shared.directory.tenants().get(tenant);
+        let clients = tenant.and_then(|tenant| self.shared.clients.of(tenant));
+        clients.is_some_and(|clients| clients.find(id).is_some())
+    }
+}
+
+impl std::fmt::Debug for Commons {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Commons")
+    }
+}
+
+/// Microseconds since 1970, for what people read.
+pub(super) fn unix_micros() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the shell's wall clock")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Counts what becomes of a dedicated connection.
+struct LeaseReport {
+    commons: Weak<Commons>,
+    upstream: usize,
+}
+
+impl LaneEvents for LeaseReport {
+    fn connecting(&self) {}
+
+    fn connected(&self, _: &Greeting) {
+        if let Some(commons) = self.commons.upgrade() {
+            commons.metrics.borrow_mut().upstream_connected(self.upstream);
+        }
+    }
+
+    fn disconnected(&self, ended: &Ended, lost_not_sent: u64, lost_may_have_run: u64) {
+        let Some(commons) = self.commons.upgrade() else { return };
+        let mut metrics = commons.metrics.borrow_mut();
+        if !matches!(ended, Ended::Unwanted) {
+            metrics.upstream_failed(self.upstream, phase_of(ended));
+            metrics.requests_lost(self.upstream, LossOutcome::NotSent, lost_not_sent);
+            metrics.requests_lost(self.upstream, LossOutcome::MayHaveRun, lost_may_have_run);
+        }
+    }
+
+    fn released(&self) {}
+}
+
 fn configured(limits: &DownstreamLimits) -> UpstreamLimits {
     UpstreamLimits { max_bulk: limits.max_bulk, max_request: limits.max_request }
+}
+
+/// The lane that each worker keeps open.
+fn held(upstream: usize) -> Fingerprint {
+    Fingerprint { upstream, version: Version::Resp2, database: None }
+}
+
+/// What becomes of `RESTORE`, as far as the upstream has said anything.
+fn payloads(restore: Restore, greeting: Option<&Greeting>) -> Payloads {
+    match (restore, greeting.map(|greeting| greeting.checks_payloads)) {
+        (Restore::Never, _) => Payloads::Denied,
+        (Restore::Always, _) | (Restore::Checked, Some(true)) => Payloads::Forwarded,
+        (Restore::Checked, Some(false)) => Payloads::Unchecked,
+        (Restore::Checked, None) => Payloads::Unknown,
+    }
 }
 
 /// Tells the worker, its counters and `/readyz` what becomes of a lane.
 struct LaneReport {
     commons: Weak<Commons>,
     upstream: usize,
+    /// Whether it is open for as long as the worker lives.
+    is_held: bool,
     name: String,
     state: Cell<Option<UpstreamState>>,
 }
 
 impl LaneReport {
+    /// What the upstream said about payloads, or that it is another one by the time it is there again. Only the
+    /// lane that is always open again can say so: the others may have ended for good.
+    fn hear_of_payloads(&self, commons: &Commons, greeting: Option<&Greeting>) {
+        let Some(settings) = commons.upstreams.get(self.upstream) else { return };
+        if let Some(view) = commons.views.borrow_mut().get_mut(self.upstream) {
+            view.payloads = payloads(settings.restore, greeting);
+        }
+    }
+
     /// The lane is in `state` now.
     fn enter(&self, commons: &Commons, state: Option<UpstreamState>) {
         let mut metrics = commons.metrics.borrow_mut();
@@ -271,12 +492,16 @@ impl LaneEvents for LaneReport {
             let max_bulk = greeting.max_bulk.map_or(configured.max_bulk, |max| configured.max_bulk.min(max));
             view.limits = UpstreamLimits { max_bulk, ..configured };
         }
+        self.hear_of_payloads(&commons, Some(greeting));
         tracing::info!(upstream = %self.name, version = %greeting.version, "upstream connected");
     }
 
     fn disconnected(&self, ended: &Ended, lost_not_sent: u64, lost_may_have_run: u64) {
         let Some(commons) = self.commons.upgrade() else { return };
         let was_ready = self.state.get() == Some(UpstreamState::Ready);
+        if self.is_held {
+            self.hear_of_payloads(&commons, None);
+        }
         self.enter(&commons, Some(UpstreamState::Backoff));
         let mut metrics = commons.metrics.borrow_mut();
         metrics.upstream_failed(self.upstream, phase_of(ended));
@@ -305,8 +530,8 @@ fn phase_of(ended: &Ended) -> FailurePhase {
     match ended {
         Ended::NotConnected(ConnectError::Refused(_) | ConnectError::Protocol(_)) => FailurePhase::Handshake,
         Ended::NotConnected(ConnectError::Io(_) | ConnectError::TimedOut(_)) => FailurePhase::Connect,
-        Ended::Closed | Ended::Lost(_) => FailurePhase::Closed,
+        Ended::Closed | Ended::Lost(_) | Ended::Unwanted => FailurePhase::Closed,
         Ended::ReplyTimeout(_) => FailurePhase::ReplyTimeout,
-        Ended::Protocol(_) | Ended::Unowed => FailurePhase::Protocol,
+        Ended::Protocol(_) | Ended::Unowed | Ended::HugePush => FailurePhase::Protocol,
     }
 }

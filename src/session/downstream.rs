@@ -1,32 +1,30 @@
-//! Where upstream replies meet the client they belong to.
+//! One client connection: what waits to be written to it, and in which order.
 //!
-//! A [`Ticket`] travels with a request through its lane and brings the reply back. The usual reply is next in
-//! line and untouched: then it is not even copied, but written to the client straight from the lane's read
-//! buffer, together with its neighbours of the same read. Everything else goes through `out`, which exists
-//! only while it is needed.
+//! The usual reply is next in line and untouched: then it is not even copied, but written to the client straight
+//! from the lane's read buffer, together with its neighbours of the same read. Everything else goes through
+//! `out`, which exists only while it is needed.
 //!
-//! **Invariants**: replies leave in request order; a ticket is answered by its reply or by its failure, also when the process ends; a client
-//! that does not read costs only itself (`max_output`, then it is closed).
+//! **Invariants**: replies leave in request order, and a push goes between them, never into one; a client that
+//! does not read costs only itself (`max_output`, then it is closed).
 
 use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
+use super::affinity::Affinity;
 use super::commons::Commons;
+use super::links::Links;
 use super::machine::Session;
 use super::replies::{Place, ReplyQueue};
-use super::rescue::{self, text};
-use crate::clock::Micros;
-use crate::metrics::label::{Direction, ErrorCode};
-use crate::resp::Version;
-use crate::resp::reply::ReplyWriter;
+use super::ticket::Delivery;
+use crate::clients::Card;
+use crate::metrics::label::{Direction, LeaseReason};
 use crate::socket::WriteHalf;
-use crate::tenant::ReplyPlan;
-use crate::upstream::{Batch, Failure, Recipient, Take, Times};
 
 /// Whether more requests are read, and what the connection waits for if not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +40,12 @@ pub(super) enum Phase {
 /// One client connection, shared by its driver and the tickets of its requests.
 pub(super) struct Downstream {
     pub(super) commons: Rc<Commons>,
-    writer: WriteHalf,
+    pub(super) writer: WriteHalf,
     pub(super) core: RefCell<Core>,
     /// The driver's task.
     pub(super) task: RefCell<Option<Waker>>,
+    /// Itself, for whoever must keep it.
+    pub(super) this: Weak<Self>,
 }
 
 /// The state of one client connection.
@@ -57,12 +57,37 @@ pub(super) struct Core {
     /// Replies that are still in the lane's read buffer: a range of it, only set while a batch is under way.
     run: Range<usize>,
     /// The batch under way will write this connection.
-    is_in_batch: bool,
+    pub(super) is_in_batch: bool,
     pub(super) phase: Phase,
     /// The driver has stopped reading until some of what is owed has left.
     pub(super) is_paused: bool,
     /// The tenant's number in metrics.
     pub(super) tenant: usize,
+    /// Upstream connections of its own.
+    pub(super) links: Option<Box<Links>>,
+    /// What others may know of it, once it has a tenant.
+    pub(super) card: Option<Arc<Card>>,
+    /// The tenant that `card` was shown to.
+    pub(super) card_tenant: Option<usize>,
+    /// What few connections have, most of the time.
+    pub(super) seldom: Option<Box<Seldom>>,
+}
+
+/// State that an idle connection does without.
+#[derive(Default)]
+pub(super) struct Seldom {
+    /// What the connection's links were counted for when it was over.
+    pub(super) uncounted: Option<(usize, LeaseReason)>,
+    /// The patterns that were counted for it.
+    pub(super) patterns: Vec<Bytes>,
+    /// Pushes that came while a reply was on its way in pieces; `None`: no reply is.
+    late: Option<BytesMut>,
+}
+
+impl Seldom {
+    fn is_nothing(&self) -> bool {
+        self.uncounted.is_none() && self.patterns.is_empty() && self.late.is_none()
+    }
 }
 
 impl Downstream {
@@ -76,8 +101,18 @@ impl Downstream {
             phase: Phase::Open,
             is_paused: false,
             tenant,
+            links: None,
+            card: None,
+            card_tenant: None,
+            seldom: None,
         };
-        Rc::new(Self { commons, writer, core: RefCell::new(core), task: RefCell::new(None) })
+        Rc::new_cyclic(|this| Self {
+            commons,
+            writer,
+            core: RefCell::new(core),
+            task: RefCell::new(None),
+            this: Weak::clone(this),
+        })
     }
 
     pub(super) fn writer(&self) -> &WriteHalf {
@@ -100,20 +135,23 @@ impl Downstream {
         if core.out.is_empty() {
             // An idle connection keeps no buffer.
             core.out = BytesMut::new();
-        } else if core.out.len().saturating_add(core.replies.held_bytes()) > self.commons.limits.max_output {
-            tracing::info!(
-                limit = self.commons.limits.max_output,
-                "client closed: it does not read its replies"
-            );
-            core.die();
+            core.seldom.take_if(|seldom| seldom.is_nothing());
+        } else {
+            let limit = core.output_limit(&self.commons);
+            let late = core.late().map_or(0, |late| late.len());
+            if core.out.len().saturating_add(core.replies.held_bytes()).saturating_add(late) > limit {
+                tracing::info!(limit, "client closed: it does not read what it is sent");
+                core.die();
+            }
         }
     }
 
     /// Writes the replies of one batch: those still in `read` without copying them first.
-    fn write_batch(&self, read: &[u8]) {
+    pub(super) fn write_batch(&self, read: &[u8]) {
         let mut core = self.core.borrow_mut();
         let core = &mut *core;
         core.is_in_batch = false;
+        core.is_unblocked();
         let run = std::mem::take(&mut core.run);
         if let Some(bytes) = read.get(run).filter(|bytes| !bytes.is_empty())
             && core.phase != Phase::Dead
@@ -132,7 +170,7 @@ impl Downstream {
         if !core.out.is_empty() {
             self.write_out(core);
         }
-        if !core.out.is_empty() || core.is_paused || core.phase != Phase::Open {
+        if !core.out.is_empty() || core.is_paused || core.phase != Phase::Open || core.links.is_some() {
             self.wake();
         }
     }
@@ -152,15 +190,55 @@ impl Drop for Downstream {
 }
 
 impl Core {
-    /// The connection is over; its driver ends when it is next polled.
+    /// The connection is over; its driver ends when it is next polled. Its own upstream connections end at once.
     pub(super) fn die(&mut self) {
         self.phase = Phase::Dead;
+        // Dropping them closes them: an element must not be popped for a client that has gone.
+        if let Some(links) = self.links.take() {
+            self.seldom().uncounted = links.counted();
+        }
         self.out = BytesMut::new();
         self.run = 0..0;
     }
 
+    /// For what few connections have.
+    pub(super) fn seldom(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
+    }
+
+    fn late(&mut self) -> Option<&mut BytesMut> {
+        self.seldom.as_mut()?.late.as_mut()
+    }
+
+    /// Nothing is owed: no command blocks any more, and others must know before the client does.
+    fn is_unblocked(&mut self) {
+        if let Some(links) = self.links.as_mut().filter(|links| links.is_blocked)
+            && self.replies.is_empty()
+        {
+            links.is_blocked = false;
+            if let Some(card) = &self.card {
+                card.set_blocked(false);
+            }
+        }
+    }
+
+    /// Bytes it may leave unread.
+    fn output_limit(&self, commons: &Commons) -> usize {
+        let is_told = self.session.ties().is_some_and(Affinity::is_told);
+        if is_told { commons.limits.max_subscriber_output } else { commons.limits.max_output }
+    }
+
+    /// Bytes that answer nothing: they go between replies, never into one.
+    pub(super) fn take_push(&mut self, read: &[u8], push: &[u8]) {
+        if let Some(late) = self.late() {
+            return late.extend_from_slice(push);
+        }
+        self.settle(read);
+        self.out.extend_from_slice(push);
+    }
+
     /// A piece of the reply of `turn`, which lies in `read` at `piece`.
-    fn take_piece(&mut self, turn: Place, read: &[u8], piece: Range<usize>, is_last: bool) {
+    pub(super) fn take_piece(&mut self, turn: Place, read: &[u8], piece: Range<usize>, is_last: bool) {
         if !self.replies.is_next(turn) {
             return self.replies.hold(turn, read.get(piece).unwrap_or_default(), is_last);
         }
@@ -174,21 +252,28 @@ impl Core {
         }
         if is_last {
             self.next_has_left(read);
+        } else {
+            self.seldom().late.get_or_insert_default();
         }
     }
 
     /// The whole reply of `turn`, from elsewhere than `read`, the buffer of the batch under way.
-    fn take_bytes(&mut self, turn: Place, read: &[u8], bytes: &[u8]) {
+    pub(super) fn take_bytes(&mut self, turn: Place, read: &[u8], bytes: &[u8]) {
         if self.replies.is_next(turn) {
             self.settle(read);
             self.out.extend_from_slice(bytes);
-            self.replies.next_has_left(&mut self.out);
+            self.next_has_left(read);
         } else {
             self.replies.hold(turn, bytes, true);
         }
     }
 
     fn next_has_left(&mut self, read: &[u8]) {
+        let late = self.seldom.as_mut().and_then(|seldom| seldom.late.take());
+        if let Some(late) = late.filter(|late| !late.is_empty()) {
+            self.settle(read);
+            self.out.extend_from_slice(&late);
+        }
         if self.replies.is_followed() {
             self.settle(read);
         }
@@ -202,234 +287,33 @@ impl Core {
     }
 }
 
-/// The right to answer one request.
-pub(super) struct Ticket {
-    downstream: Rc<Downstream>,
-    /// Whose turn it is.
-    turn: Place,
-    /// The client wants this reply; one that it does not want has its turn all the same, so that what must
-    /// wait for everything under way waits for this request too.
-    is_wanted: bool,
-    plan: ReplyPlan,
-    read_at: Micros,
-    tenant: u32,
-    upstream: u32,
-    delivered: Delivered,
-}
-
-/// How much of a reply has been passed on to its client.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Delivered {
-    /// Nothing.
-    Nothing,
-    /// Its beginning: nothing but its rest may follow.
-    Beginning,
-    /// All of it, or an error instead.
-    All,
-}
-
-impl Ticket {
-    pub(super) fn new(
-        downstream: &Rc<Downstream>,
-        (turn, is_wanted): (Place, bool),
-        plan: ReplyPlan,
-        read_at: Micros,
-        tenant: usize,
-        upstream: usize,
-    ) -> Self {
-        Self {
-            downstream: Rc::clone(downstream),
-            turn,
-            is_wanted,
-            plan,
-            read_at,
-            tenant: u32::try_from(tenant).unwrap_or(u32::MAX),
-            upstream: u32::try_from(upstream).unwrap_or(u32::MAX),
-            delivered: Delivered::Nothing,
-        }
-    }
-
-    /// Answers before the request went anywhere. The caller holds the connection's state.
-    pub(super) fn refuse(mut self, core: &mut Core, failure: &Failure) {
-        self.delivered = Delivered::All;
-        let reply = self.failure_reply(failure);
-        core.take_bytes(self.turn, &[], self.wanted(&reply));
-    }
-
-    /// `reply`, or nothing of it.
-    fn wanted<'r>(&self, reply: &'r [u8]) -> &'r [u8] {
-        if self.is_wanted { reply } else { &[] }
-    }
-
-    fn failure_reply(&self, failure: &Failure) -> BytesMut {
-        let commons = &self.downstream.commons;
-        commons.count_error(self.tenant as usize, ErrorCode::Unavailable);
-        error_reply(&rescue::unavailable(commons.upstream_name(self.upstream as usize), failure))
-    }
-
-    /// The error reply that the client reads instead of `reply`, which is one.
-    fn scoped_error(&self, reply: &[u8]) -> BytesMut {
-        let line = reply.strip_prefix(b"-").unwrap_or(reply);
-        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-        self.downstream.commons.count_error(self.tenant as usize, ErrorCode::of_reply(line));
-        match rescue::replaces(line) {
-            Some(text) => {
-                tracing::debug!(code = %String::from_utf8_lossy(line.get(..8).unwrap_or(line)), "the upstream refused the proxy");
-                error_reply(text)
-            }
-            None => error_reply(&self.plan.strip_error(line)),
-        }
-    }
-
-    /// The reply without the tenant's prefix, or an error if it cannot be shown.
-    fn scoped_reply(&self, reply: &[u8]) -> BytesMut {
-        if reply.first() == Some(&b'-') {
-            return self.scoped_error(reply);
-        }
-        let mut scoped = BytesMut::with_capacity(reply.len());
-        match self.plan.strip(reply, &mut scoped) {
-            Ok(()) => scoped,
-            Err(violation) => {
-                tracing::error!(%violation, "reply withheld");
-                self.downstream.commons.count_violation(self.tenant as usize);
-                error_reply(text::WITHHELD)
-            }
-        }
-    }
-}
-
-fn error_reply(text: &[u8]) -> BytesMut {
-    let mut reply = BytesMut::new();
-    ReplyWriter::new(&mut reply, Version::Resp2).error(text);
-    reply
-}
-
-impl Recipient for Ticket {
-    type Batch = Delivery;
-
-    #[inline]
-    fn takes(&self, first_byte: u8) -> Take {
-        if self.plan.relays(first_byte) { Take::Stream } else { Take::Whole }
-    }
-
-    #[inline]
-    fn stream(&mut self, read: &[u8], piece: Range<usize>, times: Option<Times>, delivery: &mut Delivery) {
-        let len = piece.len();
-        if times.is_some() {
-            self.delivered = Delivered::All;
-        } else if self.is_wanted {
-            self.delivered = Delivered::Beginning;
-        }
-        let piece = if self.is_wanted { piece } else { piece.end..piece.end };
-        let mut core = self.downstream.core.borrow_mut();
+impl Downstream {
+    /// A push of the proxy's own.
+    pub(super) fn push(&self, core: &mut Core, push: &[u8]) {
         if core.phase != Phase::Dead {
-            core.take_piece(self.turn, read, piece, times.is_some());
-            delivery.touch(&self.downstream, &mut core);
+            core.take_push(&[], push);
+            self.write_out(core);
+        }
+    }
+
+    /// The whole answer of `turn`, from the proxy.
+    pub(super) fn answer(&self, turn: Place, reply: &[u8]) {
+        let mut core = self.core.borrow_mut();
+        if core.phase != Phase::Dead {
+            core.take_bytes(turn, &[], reply);
+            self.write_out(&mut core);
         }
         drop(core);
-        delivery.count(self, len, times);
+        self.wake();
     }
 
-    fn whole(&mut self, read: &[u8], reply: &[u8], times: Times, delivery: &mut Delivery) {
-        self.delivered = Delivered::All;
-        let scoped = self.scoped_reply(reply);
-        self.give(read, &scoped, delivery);
-        delivery.count(self, reply.len(), Some(times));
-    }
-
-    fn fail(mut self, failure: &Failure, delivery: &mut Delivery) {
-        let delivered = std::mem::replace(&mut self.delivered, Delivered::All);
-        let reply = self.failure_reply(failure);
-        if delivered == Delivered::Beginning {
-            // An error in the middle of a reply would be read as part of it.
-            tracing::info!("client closed: its reply broke off");
-            self.downstream.core.borrow_mut().die();
-            self.downstream.wake();
-        } else {
-            self.give(&[], &reply, delivery);
-        }
-    }
-}
-
-impl Ticket {
-    fn give(&self, read: &[u8], reply: &[u8], delivery: &mut Delivery) {
-        let mut core = self.downstream.core.borrow_mut();
-        if core.phase != Phase::Dead {
-            core.take_bytes(self.turn, read, self.wanted(reply));
-            delivery.touch(&self.downstream, &mut core);
-        }
-    }
-}
-
-/// The replies of one read, by client: written and counted together.
-#[derive(Default)]
-pub(super) struct Delivery {
-    touched: Vec<Rc<Downstream>>,
-    counts: Vec<Count>,
-    commons: Option<Rc<Commons>>,
-}
-
-/// Replies of one tenant whose requests were read and sent together, and which came back together.
-#[derive(Clone, Copy)]
-struct Count {
-    tenant: u32,
-    read_at: Micros,
-    times: Times,
-    replies: u32,
-    bytes: usize,
-}
-
-impl Delivery {
-    fn touch(&mut self, downstream: &Rc<Downstream>, core: &mut Core) {
-        if !core.is_in_batch {
-            core.is_in_batch = true;
-            self.touched.push(Rc::clone(downstream));
-        }
-    }
-
-    /// Bytes of a reply came from upstream; with `times` it is complete.
-    #[inline]
-    fn count(&mut self, ticket: &Ticket, bytes: usize, times: Option<Times>) {
-        let replies = u32::from(times.is_some());
-        let times = times.unwrap_or_default();
-        match self.counts.last_mut() {
-            Some(last)
-                if last.tenant == ticket.tenant && last.read_at == ticket.read_at && last.times == times =>
-            {
-                last.replies = last.replies.saturating_add(replies);
-                last.bytes = last.bytes.saturating_add(bytes);
-            }
-            _ => {
-                if self.commons.is_none() {
-                    self.commons = Some(Rc::clone(&ticket.downstream.commons));
-                }
-                self.counts.push(Count {
-                    tenant: ticket.tenant,
-                    read_at: ticket.read_at,
-                    times,
-                    replies,
-                    bytes,
-                });
-            }
-        }
-    }
-}
-
-impl Batch for Delivery {
-    fn finish(&mut self, read: &[u8]) {
-        for downstream in self.touched.drain(..) {
-            downstream.write_batch(read);
-        }
-        if let Some(commons) = &self.commons {
-            let written_at = commons.clock.read();
-            let mut metrics = commons.metrics.borrow_mut();
-            for count in self.counts.drain(..) {
-                let tenant = count.tenant as usize;
-                metrics.bytes(tenant, Direction::UpstreamIn, count.bytes as u64);
-                if count.replies > 0 {
-                    let upstream = count.times.read_at.since(count.times.sent_at);
-                    metrics.answered_many(tenant, count.replies, written_at.since(count.read_at), upstream);
-                }
+    /// No more requests are read, and the connection ends when everything owed has been written.
+    pub(super) fn end_after_replies(&self, delivery: &mut Delivery) {
+        let mut core = self.core.borrow_mut();
+        if core.phase == Phase::Open {
+            core.phase = Phase::Finishing;
+            if let Some(this) = self.this.upgrade() {
+                delivery.touch(&this, &mut core);
             }
         }
     }

@@ -10,15 +10,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Sleep;
 
 use super::commons::{Commons, Scratch};
 use super::downstream::{Downstream, Phase};
 use super::machine::Session;
-use super::turn::{LaneInUse, Turn};
+use super::turn::{Turn, Ways};
 use crate::metrics::label::Direction;
 use crate::resp::send_queue::SHARED_FROM;
 use crate::resp::{RequestScanner, Scan, Span};
@@ -29,6 +31,8 @@ use crate::tenant::directory::Binding;
 const MAX_UNREAD: usize = 1 << 20;
 /// The first allocation for an unfinished request; it doubles as bytes arrive, never ahead of them.
 const FIRST_PARTIAL: usize = 4 * 1024;
+/// Milliseconds after which a session that is held looks whether it still is: the pause may have been ended.
+const HELD_LOOK_MS: u64 = 50;
 /// Full reads in a row before other tasks get their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -54,10 +58,12 @@ pub struct Driver {
     downstream: Rc<Downstream>,
     read: ReadHalf,
     partial: Option<Box<Partial>>,
-    /// The lane that requests were last sent on.
-    lane: Option<LaneInUse>,
-    /// Requests wait until nothing is owed, because they will use another lane.
+    /// Where requests go, and what they wait for.
+    ways: Ways,
+    /// Requests wait until nothing is owed, because they will go another way.
     must_drain: bool,
+    /// Wakes the task when requests need not be held any more.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Driver {
@@ -66,7 +72,7 @@ impl Driver {
     pub fn new(
         commons: Rc<Commons>,
         (read, write): (ReadHalf, WriteHalf),
-        home: Option<std::sync::Arc<Binding>>,
+        home: Option<Arc<Binding>>,
     ) -> Result<Self, WriteHalf> {
         if !commons.open_connection() {
             return Err(write);
@@ -74,7 +80,9 @@ impl Driver {
         let tenant = commons.tenant_number(home.as_ref());
         commons.metrics.borrow_mut().connection_opened(tenant);
         let downstream = Downstream::new(commons, write, Session::new(home), tenant);
-        Ok(Self { downstream, read, partial: None, lane: None, must_drain: false })
+        downstream.introduce(&mut downstream.core.borrow_mut());
+        let ways = Ways::default();
+        Ok(Self { downstream, read, partial: None, ways, must_drain: false, alarm: None })
     }
 
     /// Reads and handles requests until the client is silent, done, or must wait.
@@ -110,11 +118,72 @@ impl Driver {
         let mut core = self.downstream.core.borrow_mut();
         if core.replies.is_empty() {
             self.must_drain = false;
+            self.ways.is_composing = false;
+            // A request that needs two connections keeps the first while it waits for the second: given back, it would
+            // have to be waited for again, and so on for ever.
+            let is_settled = core.links.as_ref().is_none_or(|links| links.is_settled(&core.session));
+            if !is_settled && self.ways.wait.is_none() {
+                self.downstream.settle(&mut core);
+            }
         }
         core.is_paused = self.must_drain
             || core.replies.len() >= self.downstream.commons.limits.max_pipeline
             || core.out.len().saturating_add(core.replies.held_bytes()) >= MAX_UNREAD;
-        core.is_paused || self.lane.as_ref().is_some_and(|(.., lane)| !lane.has_room(cx.waker()))
+        if core.is_paused {
+            return true;
+        }
+        drop(core);
+        self.is_held(cx)
+            || self.ways.wait.as_mut().is_some_and(|wait| wait.is_pending(&self.downstream, cx))
+            || self.ways.lane.as_ref().is_some_and(|(_, lane)| !lane.has_room(cx.waker()))
+    }
+
+    /// Whether the tenant's requests are held for a while (`CLIENT PAUSE`).
+    fn is_held(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(until) = self.ways.held_until else { return false };
+        let commons = &self.downstream.commons;
+        let clients = commons.clients_of(&self.downstream.core.borrow().session).map(Arc::clone);
+        // Ended early, or made longer.
+        let pause = clients.and_then(|clients| clients.paused_at(commons.clock.read_millis()));
+        let Some(pause) = pause else {
+            self.ways.held_until = None;
+            self.alarm = None;
+            return false;
+        };
+        let until = until.max(pause.until_ms).min(commons.clock.millis().saturating_add(HELD_LOOK_MS));
+        let alarm = self.alarm.insert(Box::pin(tokio::time::sleep_until(commons.clock.at(until).into())));
+        alarm.as_mut().poll(cx).is_pending()
+    }
+
+    /// Reads ahead while a command blocks, a connection for it is awaited, or its answer is composed: only so is
+    /// the client's end seen, and nothing must be popped for a client that has gone.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        let is_blocked = {
+            let core = self.downstream.core.borrow();
+            core.links.as_ref().is_some_and(|links| links.is_blocked) || self.ways.wait.is_some()
+        };
+        while (is_blocked || self.ways.is_composing) && self.downstream.core.borrow().phase == Phase::Open {
+            let partial = self.partial.get_or_insert_default();
+            if partial.buffer.len() >= MAX_UNREAD {
+                return;
+            }
+            partial.buffer.reserve(FIRST_PARTIAL);
+            let polled = tokio_util::io::poll_read_buf(Pin::new(&mut self.read), cx, &mut partial.buffer);
+            // What has come is looked at when the command has ended.
+            partial.missing = 0;
+            match polled {
+                Poll::Pending => {
+                    if partial.buffer.is_empty() {
+                        self.partial = None;
+                    }
+                    return;
+                }
+                Poll::Ready(Ok(len)) if len > 0 => self.count_in(len),
+                // Who sends no more may still read an answer that is composed; it is seen again after it.
+                Poll::Ready(Ok(_)) if !is_blocked => return,
+                Poll::Ready(_) => self.downstream.core.borrow_mut().die(),
+            }
+        }
     }
 
     /// The usual read: into the worker's buffer, where complete requests are handled.
@@ -176,7 +245,7 @@ impl Driver {
         let commons = Rc::clone(&self.downstream.commons);
         let views = commons.views.borrow();
         let mut turn =
-            Turn::begin(&self.downstream, &views, &mut self.lane, &mut scratch.located, &mut scratch.answer);
+            Turn::begin(&self.downstream, &views, &mut self.ways, &mut scratch.located, &mut scratch.answer);
         while let Some(rest) = received.get(at..).filter(|rest| !rest.is_empty()) {
             let mut scanner = RequestScanner::default();
             spans.clear();
@@ -203,7 +272,7 @@ impl Driver {
         let commons = Rc::clone(&self.downstream.commons);
         let views = commons.views.borrow();
         let mut turn =
-            Turn::begin(&self.downstream, &views, &mut self.lane, &mut scratch.located, &mut scratch.answer);
+            Turn::begin(&self.downstream, &views, &mut self.ways, &mut scratch.located, &mut scratch.answer);
         let mut is_unfinished = false;
         while !partial.buffer.is_empty() && !is_unfinished {
             let scan = partial.scanner.scan(&partial.buffer, &mut partial.spans, &turn.scan_limits());
@@ -218,7 +287,12 @@ impl Driver {
             {
                 // A large request is not copied again: what is sent are slices of what was received.
                 let owner = partial.buffer.split_to(*len).freeze();
-                turn.take(scan, &owner, &partial.spans, Some(&owner)).map(|_| 0)
+                let taken = turn.take(scan, &owner, &partial.spans, Some(&owner));
+                if taken == Some(0) {
+                    let rest = std::mem::replace(&mut partial.buffer, BytesMut::from(owner));
+                    partial.buffer.unsplit(rest);
+                }
+                taken.map(|_| 0)
             } else {
                 turn.take(scan, &partial.buffer, &partial.spans, None)
             };
@@ -285,12 +359,18 @@ impl Future for Driver {
             let mut task = this.downstream.task.borrow_mut();
             if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
                 *task = Some(cx.waker().clone());
+                if let Some(card) = &this.downstream.core.borrow().card {
+                    card.set_waker(cx.waker());
+                }
             }
         }
+        this.downstream.hear_others();
+        this.downstream.look_after_links();
         // What came from upstream since the last turn, then what this turn's requests are answered at once.
         let is_waiting = this.flush(cx).is_pending();
         if this.downstream.core.borrow().phase == Phase::Open {
             this.read_requests(cx);
+            this.read_ahead(cx);
             let was_unread = !this.downstream.core.borrow().out.is_empty();
             // If reading stopped because of what has now left, nobody else would wake the task.
             if !is_waiting
@@ -314,6 +394,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let mut core = self.downstream.core.borrow_mut();
         core.die();
+        self.downstream.take_leave(&mut core);
         self.downstream.commons.metrics.borrow_mut().connection_closed(core.tenant);
         self.downstream.task.borrow_mut().take();
         // Requests under way keep the socket until their replies have come; its client must not wait for
@@ -327,12 +408,15 @@ impl Drop for Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::Card;
 
     /// What a silent connection owns of ours; buffers, queues and partial requests exist only while they are
     /// needed.
     #[test]
     fn an_idle_connection_is_small() {
-        let bytes = size_of::<Driver>() + size_of::<Downstream>();
-        assert!(bytes <= 384, "{bytes} bytes");
+        let own = size_of::<Driver>() + size_of::<Downstream>();
+        assert!(own <= 416, "{own} bytes");
+        let shown = size_of::<Card>();
+        assert!(shown <= 256, "{shown} bytes");
     }
 }

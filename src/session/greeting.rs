@@ -11,6 +11,7 @@ use crate::resp::scan::strict_integer;
 use crate::resp::{Request, Version};
 use crate::tenant::directory::{Binding, Directory};
 
+use super::affinity::Slot;
 use super::local::{Next, is_client_name};
 use super::machine::{Replies, Session, Surroundings};
 use super::rescue::text;
@@ -77,6 +78,12 @@ pub(super) fn hello(
         Ok(wishes) => wishes,
         Err(error) => return reply.error(&error),
     };
+    // What is tracked for nobody in RESP2 would have to be tracked upstream in RESP3.
+    let is_tracking = session.ties().is_some_and(|ties| ties.tracking.is_some());
+    let is_tied = is_tracking || session.needs(Slot::Own) || session.needs(Slot::Ear);
+    if is_tied && wishes.version.is_some_and(|version| version != session.version) {
+        return reply.error(text::VERSION_IS_TIED);
+    }
     if let Some((user, password)) = wishes.credentials {
         match authenticate(session, around.directory, user, password) {
             Some(binding) => session.bind(binding),
@@ -104,7 +111,7 @@ pub(super) fn hello(
     reply.bulk(b"id");
     reply.integer(i64::try_from(session.client_id()).unwrap_or(i64::MAX));
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(if session.has_cluster_persona() { b"cluster" } else { b"standalone" });
     reply.bulk(b"role");
     reply.bulk(b"master");
     // Modules' entries carry file paths of the server.
@@ -152,6 +159,9 @@ pub(super) fn reset(session: &mut Session, reply: &mut ReplyWriter<'_>) -> Next 
     match session.home.clone() {
         Some(home) => session.bind(home),
         None => session.bound = None,
+    }
+    if let Some(affinity) = &mut session.affinity {
+        affinity.cut();
     }
     session.version = Version::Resp2;
     session.name = Box::default();

@@ -8,9 +8,11 @@ use crate::resp::Request;
 use crate::resp::reply::ReplyWriter;
 use crate::resp::scan::strict_integer;
 
+use super::cluster::{self, Endpoint, Node};
 use super::greeting;
 use super::machine::{Replies, Session, Surroundings};
 use super::rescue::text;
+use super::tracking::{self, Tracking};
 
 /// What follows an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub(super) fn answer(
             reply.simple("OK");
             return Next::Close;
         }
-        "PING" => ping(request, reply),
+        "PING" => ping(session, request, reply),
         "ECHO" => reply.bulk(request.arg(1).unwrap_or_default()),
         "SELECT" => select(session, request, reply),
         "ROLE" => {
@@ -56,17 +58,23 @@ pub(super) fn answer(
         "CLIENT GETNAME" if session.name.is_empty() => reply.null(),
         "CLIENT GETNAME" => reply.bulk(&session.name),
         "CLIENT SETNAME" => set_name(session, request, reply),
-        "CLIENT SETINFO" => set_info(request, reply),
+        "CLIENT SETINFO" => set_info(session, request, reply),
         "CLIENT REPLY" => return client_reply(session, request, reply),
-        "CLIENT NO-EVICT" | "CLIENT NO-TOUCH" => on_or_off(request, reply),
-        // Tracking is off, and no client capability changes what a standalone upstream answers.
-        "CLIENT GETREDIR" => reply.integer(-1),
-        "CLIENT CAPA" => reply.simple("OK"),
+        "CLIENT NO-EVICT" => {
+            if let Some(is_on) = on_or_off(request, reply) {
+                session.is_unevictable = is_on;
+            }
+        }
+        "CLIENT NO-TOUCH" => drop(on_or_off(request, reply)),
+        "CLIENT GETREDIR" => reply.integer(tracking::redirection(tracked(session))),
+        "CLIENT TRACKINGINFO" => tracking::describe(tracked(session), reply),
+        // No client capability changes what a standalone upstream answers; a transaction forgets watched keys
+        // itself.
+        "CLIENT CAPA" | "UNWATCH" => reply.simple("OK"),
         // No open-source server knows it; clients that ask carry on.
         "CLIENT MAINT_NOTIFICATIONS" => reply.error(&unknown(spec).refusal(request)),
-        // The persona is a standalone server.
         name if name.starts_with("CLUSTER ") || matches!(name, "ASKING" | "READONLY" | "READWRITE") => {
-            reply.error(text::NO_CLUSTER);
+            about_cluster(session, spec, request, reply);
         }
         _ => reply.error(&unknown(spec).refusal(request)),
     }
@@ -81,11 +89,38 @@ fn unknown(spec: &'static CommandSpec) -> Unidentified {
     }
 }
 
-fn ping(request: &Request<'_>, reply: &mut ReplyWriter<'_>) {
+fn tracked(session: &Session) -> Option<&Tracking> {
+    session.ties().and_then(|ties| ties.tracking.as_ref())
+}
+
+fn ping(session: &Session, request: &Request<'_>, reply: &mut ReplyWriter<'_>) {
+    let is_subscriber = session.ties().is_some_and(|ties| ties.is_restricted(session.version));
+    if is_subscriber && request.argc() <= 2 {
+        // A subscriber reads arrays only.
+        reply.array(2);
+        reply.bulk(b"pong");
+        return reply.bulk(request.arg(1).unwrap_or_default());
+    }
     match (request.argc(), request.arg(1)) {
         (1, _) => reply.simple("PONG"),
         (2, Some(message)) => reply.bulk(message),
         _ => reply.error(b"ERR wrong number of arguments for 'ping' command"),
+    }
+}
+
+/// Answers as the one node of a cluster, or as a standalone server.
+fn about_cluster(
+    session: &Session,
+    spec: &'static CommandSpec,
+    request: &Request<'_>,
+    reply: &mut ReplyWriter<'_>,
+) {
+    let (Some(endpoint), Some(binding)) = (&session.endpoint, session.binding()) else {
+        return reply.error(text::NO_CLUSTER);
+    };
+    let node = Node::of_tenant(binding.tenant().name.as_str(), Endpoint::clone(endpoint));
+    if !node.answer(spec, request, reply) {
+        reply.error(&unknown(spec).refusal(request));
     }
 }
 
@@ -95,6 +130,9 @@ fn select(session: &mut Session, request: &Request<'_>, reply: &mut ReplyWriter<
     };
     // Redis reads a C `int` and has a text of its own for what is none.
     let Ok(database) = i32::try_from(number) else { return reply.error(text::NOT_A_C_INT) };
+    if database != 0 && session.has_cluster_persona() {
+        return reply.error(cluster::SELECT_REFUSED);
+    }
     match u32::try_from(database).ok().filter(|database| session.select(*database)) {
         Some(_) => reply.simple("OK"),
         None => reply.error(text::DATABASE_OUT_OF_RANGE),
@@ -116,13 +154,16 @@ fn set_name(session: &mut Session, request: &Request<'_>, reply: &mut ReplyWrite
     }
 }
 
-fn set_info(request: &Request<'_>, reply: &mut ReplyWriter<'_>) {
+fn set_info(session: &mut Session, request: &Request<'_>, reply: &mut ReplyWriter<'_>) {
     let attribute = request.arg(2).unwrap_or_default();
     let attribute_is = |name: &str| attribute.eq_ignore_ascii_case(name.as_bytes());
     let Some(attribute_name) = ["lib-name", "lib-ver"].into_iter().find(|name| attribute_is(name)) else {
         return reply.error(&[b"ERR Unrecognized option '", attribute, b"'"].concat());
     };
-    if is_client_name(request.arg(3).unwrap_or_default()) {
+    let value = request.arg(3).unwrap_or_default();
+    if is_client_name(value) {
+        let library = session.library.get_or_insert_default();
+        *(if attribute_name == "lib-name" { &mut library.name } else { &mut library.version }) = value.into();
         reply.simple("OK");
     } else {
         let error = format!("ERR {attribute_name} cannot contain spaces, newlines or special characters.");
@@ -154,11 +195,13 @@ fn client_reply(session: &mut Session, request: &Request<'_>, reply: &mut ReplyW
 /// `NO-EVICT` protects a connection from eviction, which the proxy does not do; `NO-TOUCH` would need an upstream
 /// connection of its own, and its loss only means that reads count as use (`docs/commands.md` lists the
 /// difference).
-fn on_or_off(request: &Request<'_>, reply: &mut ReplyWriter<'_>) {
+fn on_or_off(request: &Request<'_>, reply: &mut ReplyWriter<'_>) -> Option<bool> {
     let mode = request.arg(2).unwrap_or_default();
-    if mode.eq_ignore_ascii_case(b"ON") || mode.eq_ignore_ascii_case(b"OFF") {
+    let is_on = mode.eq_ignore_ascii_case(b"ON");
+    if is_on || mode.eq_ignore_ascii_case(b"OFF") {
         reply.simple("OK");
-    } else {
-        reply.error(text::SYNTAX);
+        return Some(is_on);
     }
+    reply.error(text::SYNTAX);
+    None
 }

@@ -9,10 +9,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::affinity::{Affinity, Over, Slot, Trace, Watch};
+use super::batch::Batch;
+use super::cluster::Endpoint;
 use super::local::{self, Next};
-use super::persona::Persona;
+use super::persona::{Payloads, Persona};
 use super::rescue::{self, text};
-use crate::command::{self, CommandSpec, Connection, Located, Service, Unidentified};
+use super::tied::{self, Moment};
+use super::transaction::{Outcome, Queued, Transaction};
+use super::{patience, reworded};
+use crate::command::{self, CommandSpec, Connection, Flags, Located, Service, Unidentified};
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{Request, Version};
 use crate::routing::{Routed, Topology};
@@ -28,6 +34,14 @@ pub struct Surroundings<'a> {
     pub upstreams: &'a [UpstreamView],
     /// The persona of an upstream that is not there.
     pub unknown: &'a Persona,
+    /// The other clients.
+    pub peers: &'a dyn Peers,
+}
+
+/// The clients of all tenants.
+pub trait Peers: std::fmt::Debug {
+    /// Whether the tenant has a client of this number.
+    fn exists(&self, tenant: usize, id: u64) -> bool;
 }
 
 /// An upstream as a session sees it.
@@ -39,7 +53,15 @@ pub struct UpstreamView {
     pub topology: Topology,
     /// What it accepts.
     pub limits: UpstreamLimits,
+    /// What becomes of `RESTORE`.
+    pub payloads: Payloads,
+    /// The database that all virtual databases lie in.
+    pub database: u32,
 }
+
+/// Keys that one client may watch: the server goes through all of them for each that is added, and forty thousand
+/// hold it for seconds.
+const MAX_WATCHED: usize = 1000;
 
 /// What is to be done about a request.
 #[derive(Debug)]
@@ -50,15 +72,53 @@ pub enum Step<'a> {
         routed: Routed<'a>,
         /// Whether the reply is wanted (`CLIENT REPLY`).
         is_wanted: bool,
+        /// The connection it takes.
+        over: Over,
     },
+    /// Send several requests with nothing between them.
+    Batch(Box<Batch>),
+    /// The answer is composed by whoever performs the step.
+    Compose {
+        /// Whether it is wanted.
+        is_wanted: bool,
+    },
+    /// Ask again when nothing is owed: the request takes another way than those before it.
+    Wait,
+    /// Ask again with this connection: the request needs one of its own.
+    Lease(Slot),
     /// The answer has been written.
     Answer,
+    /// The request was refused before it was looked at closely; the error has been written.
+    Refused {
+        /// Whether the client wants to hear it (`CLIENT REPLY`).
+        is_wanted: bool,
+    },
+    /// The answer has been written, and `CLIENT REPLY` does not keep it back.
+    AnswerAlways,
     /// The answer has been written, and the connection ends after it.
     AnswerThenClose,
     /// There is nothing to say.
     Silence,
     /// The connection ends without a word.
     Close,
+}
+
+impl Step<'_> {
+    /// The step without what it borrows: any but `Forward`, which becomes silence.
+    pub fn detached(self) -> Step<'static> {
+        match self {
+            Self::Forward { .. } | Self::Silence => Step::Silence,
+            Self::Batch(batch) => Step::Batch(batch),
+            Self::Compose { is_wanted } => Step::Compose { is_wanted },
+            Self::Wait => Step::Wait,
+            Self::Lease(slot) => Step::Lease(slot),
+            Self::Answer => Step::Answer,
+            Self::Refused { is_wanted } => Step::Refused { is_wanted },
+            Self::AnswerAlways => Step::AnswerAlways,
+            Self::AnswerThenClose => Step::AnswerThenClose,
+            Self::Close => Step::Close,
+        }
+    }
 }
 
 /// A connection that belongs to a tenant.
@@ -82,6 +142,13 @@ pub(super) enum Replies {
     Off,
 }
 
+/// `CLIENT SETINFO`: what the client is written with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Library {
+    pub(super) name: Box<[u8]>,
+    pub(super) version: Box<[u8]>,
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -91,6 +158,12 @@ pub struct Session {
     pub(super) version: Version,
     pub(super) name: Box<[u8]>,
     pub(super) replies: Replies,
+    pub(super) is_unevictable: bool,
+    pub(super) library: Option<Box<Library>>,
+    /// What ties it to connections of its own.
+    pub(super) affinity: Option<Box<Affinity>>,
+    /// Where the client is connected to, if its tenant sees a cluster there.
+    pub(super) endpoint: Option<Box<Endpoint>>,
 }
 
 impl Session {
@@ -102,6 +175,10 @@ impl Session {
             version: Version::Resp2,
             name: Box::default(),
             replies: Replies::On,
+            is_unevictable: false,
+            library: None,
+            affinity: None,
+            endpoint: None,
         };
         if let Some(binding) = &home {
             session.bind(Arc::clone(binding));
@@ -136,6 +213,11 @@ impl Session {
         // One connection has one number (`CLIENT ID`), until it changes tenants.
         let same = self.bound.as_ref().filter(|bound| Arc::ptr_eq(bound.binding.tenant(), binding.tenant()));
         let client_id = same.map_or_else(|| binding.tenant().issue_client_id(), |bound| bound.client_id);
+        // What was watched, subscribed to or tracked belongs to the namespace that it was asked for in.
+        let is_elsewhere = self.bound.as_ref().is_some_and(|bound| !bound.binding.is_same_place(&binding));
+        if is_elsewhere && let Some(affinity) = &mut self.affinity {
+            affinity.cut();
+        }
         self.bound = Some(Bound { binding, namespace, client_id });
     }
 
@@ -145,6 +227,16 @@ impl Session {
         let Some(namespace) = bound.binding.namespace(database) else { return false };
         bound.namespace = Arc::clone(namespace);
         true
+    }
+
+    /// Whether the tenant sees a cluster of one node.
+    pub(super) fn has_cluster_persona(&self) -> bool {
+        self.binding().is_some_and(|binding| binding.tenant().has_cluster_persona)
+    }
+
+    /// The client is connected to `address` (`ip:port`), which it reads of the node that its tenant sees there.
+    pub fn is_connected_to(&mut self, address: &str) {
+        self.endpoint = self.has_cluster_persona().then(|| Box::new(Endpoint::of_address(address)));
     }
 
     /// `CLIENT ID`; 0 before the connection has a tenant.
@@ -158,7 +250,7 @@ impl Session {
     }
 
     /// Decides about one request. An answer, if the step has one, is appended to `answer`. `spec` is the row
-    /// of a known command, for whoever counts.
+    /// of a known command, for whoever counts. `is_owed`: earlier replies are under way.
     #[expect(
         clippy::inline_always,
         reason = "a step is 100 bytes: not copying it twice is worth 7 % of a pipelined command"
@@ -170,52 +262,419 @@ impl Session {
         around: &Surroundings<'a>,
         located: &'a mut Located,
         owner: Option<&'a Bytes>,
-        answer: &mut BytesMut,
+        (answer, is_owed): (&mut BytesMut, bool),
     ) -> (Step<'a>, Option<&'static CommandSpec>) {
         // A browser that was made to speak to Redis: no reply, no second request (Redis closes as well).
         if is_http(request.name()) {
             return (Step::Close, None);
         }
         let is_wanted = self.begin_request();
-        let refused = |answer: &mut BytesMut, error: &[u8]| {
-            ReplyWriter::new(answer, Version::Resp2).error(error);
-            if is_wanted { Step::Answer } else { Step::Silence }
-        };
         // Strangers learn nothing, not even which commands exist.
+        let moment = Moment { around: *around, is_wanted, is_owed };
         if !self.is_bound() && !is_allowed_unbound(request.name()) {
-            return (refused(answer, text::NOAUTH), None);
+            return (self.refuse_early(&request, text::NOAUTH, moment, answer), None);
         }
         // What the upstream does not know is refused in its words, before anything else is said about it.
         let spec = match self.identify(&request, around) {
             Ok(spec) => spec,
-            Err(error) => return (refused(answer, &error), None),
+            Err(unidentified) => {
+                let error = unidentified.refusal(&request);
+                let step = self.refuse_early(&request, &error, moment, answer);
+                return (step, unidentified.spec());
+            }
         };
+        if self.affinity.is_none() && spec.service() == Service::Forward {
+            if let Err(error) = command::locate(spec, &request, located) {
+                return (self.refuse(answer, error.message().as_bytes(), is_wanted), Some(spec));
+            }
+            if located.connection == Connection::Shared {
+                return match self.forward(spec, request, around, located, owner) {
+                    Ok(routed) => (Step::Forward { routed, is_wanted, over: Over::Shared }, Some(spec)),
+                    Err(error) => (refusal(answer, &error, is_wanted), Some(spec)),
+                };
+            }
+        }
+        (self.on_other_request(spec, request, moment, located, answer), Some(spec))
+    }
+
+    /// A request that is not simply forwarded, or not over the shared connection.
+    #[inline(never)]
+    fn on_other_request<'a>(
+        &'a mut self,
+        spec: &'static CommandSpec,
+        request: Request<'a>,
+        moment: Moment<'a>,
+        located: &'a mut Located,
+        answer: &mut BytesMut,
+    ) -> Step<'a> {
+        if self.ties().is_some_and(|ties| ties.before_exec.is_some()) {
+            if moment.is_owed {
+                return self.told(Ok(Step::Wait), moment.is_wanted, answer);
+            }
+            self.exec_was_carried_out();
+        }
+        if let Err(error) = self.permit(spec, &request, &moment) {
+            return self.refuse_early(&request, &error, moment, answer);
+        }
+        self.forget_caching(request.name());
+        if self.transaction().is_some()
+            && let Some(step) = self.in_transaction(spec, &request, moment, located, answer)
+        {
+            return match step {
+                Ok(step) => self.told(Ok(step), moment.is_wanted, answer),
+                Err(error) => self.refuse(answer, &error, moment.is_wanted),
+            };
+        }
+        if matches!(spec.service(), Service::Forward | Service::Guarded) {
+            return self.forward_tied(spec, request, moment, located, answer);
+        }
         let step = match spec.service() {
-            Service::Local => {
-                let mut reply = ReplyWriter::new(answer, self.version);
-                match local::answer(self, spec, &request, around, &mut reply) {
-                    Next::Stay if is_wanted => Step::Answer,
-                    Next::Stay | Next::Silence => Step::Silence,
-                    Next::SpeakAgain => Step::Answer,
-                    Next::Close => {
-                        // What is owed for earlier requests is still delivered.
-                        if !is_wanted {
-                            answer.clear();
-                        }
-                        Step::AnswerThenClose
-                    }
-                }
+            // What the client's own connection has to tell it comes before the answer.
+            Service::Local
+                if matches!(spec.name, "PING" | "ECHO")
+                    && self.version == Version::Resp3
+                    && self.needs(Slot::Own) =>
+            {
+                reworded::step(self, spec, &request, moment)
             }
-            Service::Forward => match self.forward(spec, request, around, located, owner) {
-                Ok(routed) => Step::Forward { routed, is_wanted },
-                Err(error) => refused(answer, &error),
-            },
-            Service::Denied | Service::AdminOnly => {
-                refused(answer, &rescue::no_permission(spec, self.user(), self.persona(around)))
-            }
-            Service::NotYet(lacks) => refused(answer, &rescue::not_yet(spec, lacks)),
+            Service::Local => Ok(self.answer_locally(spec, &request, moment, answer)),
+            Service::Tied => tied::step(self, spec, &request, moment, answer),
+            Service::Reworded => reworded::step(self, spec, &request, moment),
+            Service::Composed if moment.is_owed => Ok(Step::Wait),
+            Service::Composed => Ok(Step::Compose { is_wanted: moment.is_wanted }),
+            // Forwarded above, or refused by `permit`.
+            Service::Forward
+            | Service::Guarded
+            | Service::Denied
+            | Service::AdminOnly
+            | Service::NotYet(_) => Ok(Step::Silence),
         };
-        (step, Some(spec))
+        self.told(step, moment.is_wanted, answer)
+    }
+
+    /// A step, or the refusal it became, as the client may hear it.
+    fn told(
+        &mut self,
+        step: Result<Step<'static>, Vec<u8>>,
+        is_wanted: bool,
+        answer: &mut BytesMut,
+    ) -> Step<'static> {
+        match step {
+            Ok(Step::Answer) if !is_wanted => Step::Silence,
+            Ok(Step::AnswerAlways) => Step::Answer,
+            // The request will be asked about again, so `CLIENT REPLY SKIP` is still to come.
+            Ok(step @ (Step::Wait | Step::Lease(_))) => {
+                if !is_wanted && self.replies == Replies::On {
+                    self.replies = Replies::SkipNext;
+                }
+                step
+            }
+            Ok(step) => step,
+            // It was carried out, and this is its reply.
+            Err(error) => {
+                ReplyWriter::new(answer, Version::Resp2).error(&error);
+                if is_wanted { Step::Answer } else { Step::Silence }
+            }
+        }
+    }
+
+    /// What a tenant may not run, not yet or not now.
+    fn permit(
+        &self,
+        spec: &'static CommandSpec,
+        request: &Request<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<(), Vec<u8>> {
+        match spec.service() {
+            Service::Denied | Service::AdminOnly => {
+                return Err(rescue::no_permission(spec, self.user(), self.persona(&moment.around)));
+            }
+            Service::NotYet(lacks) => return Err(rescue::not_yet(spec, lacks)),
+            Service::Forward if has_old_arity(spec, request.argc(), self.persona(&moment.around)) => {
+                return Err(Unidentified::WrongArity { spec }.refusal(request));
+            }
+            Service::Guarded => self.permit_payload(spec, &moment.around)?,
+            // The upstream may be another one than when it was queued.
+            Service::Tied if spec.name == "EXEC" && self.brings_payload() => {
+                self.permit_payload(spec, &moment.around)?;
+            }
+            Service::Forward | Service::Local | Service::Tied | Service::Reworded | Service::Composed => {}
+        }
+        self.permit_now(spec)
+    }
+
+    /// What could crash the upstream (*redis.conf*: `sanitize-dump-payload`).
+    fn permit_payload(&self, spec: &'static CommandSpec, around: &Surroundings<'_>) -> Result<(), Vec<u8>> {
+        match self.view(around).map_or(Payloads::Unknown, |view| view.payloads) {
+            Payloads::Forwarded => Ok(()),
+            Payloads::Unchecked => Err(text::UNCHECKED_PAYLOAD.to_vec()),
+            Payloads::Unknown => Err(text::UNKNOWN_PAYLOAD_CHECK.to_vec()),
+            Payloads::Denied => Err(rescue::no_permission(spec, self.user(), self.persona(around))),
+        }
+    }
+
+    /// What a client may not run because of what it does already.
+    fn permit_now(&self, spec: &'static CommandSpec) -> Result<(), Vec<u8>> {
+        let is_monitor = self.affinity.as_ref().is_some_and(|affinity| affinity.is_monitor);
+        if is_monitor && touches_keyspace(spec) {
+            return Err(text::MONITOR_WITH_KEYS.to_vec());
+        }
+        let is_restricted =
+            self.affinity.as_ref().is_some_and(|affinity| affinity.is_restricted(self.version));
+        if is_restricted && !is_allowed_subscribed(spec.name) {
+            return Err(rescue::only_subscriptions(spec));
+        }
+        Ok(())
+    }
+
+    /// A request between `MULTI` and `EXEC`; `None`: it is not queued.
+    fn in_transaction(
+        &mut self,
+        spec: &'static CommandSpec,
+        request: &Request<'_>,
+        moment: Moment<'_>,
+        located: &mut Located,
+        answer: &mut BytesMut,
+    ) -> Option<Result<Step<'static>, Vec<u8>>> {
+        match spec.name {
+            "EXEC" | "DISCARD" | "QUIT" | "RESET" => return None,
+            // Redis before Valkey 9: an error, and the transaction goes on.
+            "MULTI" | "WATCH" => {
+                let error = if spec.name == "MULTI" { text::NESTED_MULTI } else { text::WATCH_INSIDE_MULTI };
+                ReplyWriter::new(answer, Version::Resp2).error(error);
+                return Some(Ok(Step::Answer));
+            }
+            _ => {}
+        }
+        let limit = self.view(&moment.around).map_or(usize::MAX, |view| view.limits.max_request);
+        let queued = match spec.service() {
+            Service::Forward | Service::Guarded => self.kept_request(spec, request, &moment.around, located),
+            Service::Local if !self.is_refused_in_transaction(spec.name) => {
+                if spec.name == "SELECT" {
+                    self.select_in_transaction(request);
+                }
+                tied::kept(spec, request).ok_or_else(|| text::SYNTAX.to_vec())
+            }
+            _ if spec.name == "UNWATCH" => tied::kept(spec, request).ok_or_else(|| text::SYNTAX.to_vec()),
+            Service::Reworded
+            | Service::Local
+            | Service::Tied
+            | Service::Composed
+            | Service::Denied
+            | Service::AdminOnly
+            | Service::NotYet(_) => reworded::kept(self, spec, request, &moment),
+        };
+        if touches_keyspace(spec)
+            && !spec.flags.contains(Flags::READONLY)
+            && let Some(transaction) =
+                self.affinity.as_mut().and_then(|affinity| affinity.transaction.as_mut())
+        {
+            transaction.writes = true;
+            transaction.brings_payload |= spec.service() == Service::Guarded;
+        }
+        Some(queued.and_then(|queued| tied::queue(self, queued, limit, answer)))
+    }
+
+    /// A queued request for the upstream, in the database that the transaction has selected.
+    fn kept_request(
+        &self,
+        spec: &'static CommandSpec,
+        request: &Request<'_>,
+        around: &Surroundings<'_>,
+        located: &mut Located,
+    ) -> Result<Queued, Vec<u8>> {
+        let Some(transaction) = self.transaction() else { return Err(text::SYNTAX.to_vec()) };
+        // The server looks at options when it runs the request.
+        if let Err(error) = command::locate(spec, request, located) {
+            let mut answer = BytesMut::new();
+            ReplyWriter::new(&mut answer, Version::Resp2).error(error.message().as_bytes());
+            return Ok(Queued::Answer(answer.freeze()));
+        }
+        let Some(view) = self.view(around) else { return Err(text::UPSTREAM_REFUSED_PROXY.to_vec()) };
+        let scoped = scope(spec, *request, located, &transaction.namespace, view.limits, None)
+            .map_err(|error| error.to_string().into_bytes())?;
+        Ok(Queued::Upstream(scoped.into_owned()))
+    }
+
+    /// What changes who the client is, which replies it gets, or the database of a shared connection.
+    fn is_refused_in_transaction(&self, name: &str) -> bool {
+        matches!(name, "AUTH" | "HELLO" | "CLIENT REPLY") || (name == "SELECT" && self.is_native())
+    }
+
+    /// Whether its databases are the upstream's own.
+    fn is_native(&self) -> bool {
+        self.bound.as_ref().is_some_and(|bound| bound.namespace.native.is_some())
+    }
+
+    fn select_in_transaction(&mut self, request: &Request<'_>) {
+        let number = crate::resp::scan::strict_integer(request.arg(1).unwrap_or_default());
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        let number = number.filter(|number| *number == 0 || !self.has_cluster_persona());
+        let Some(bound) = &self.bound else { return };
+        if let Some(namespace) = number.and_then(|number| bound.binding.namespace(number))
+            && let Some(transaction) =
+                self.affinity.as_mut().and_then(|affinity| affinity.transaction.as_mut())
+        {
+            transaction.namespace = Arc::clone(namespace);
+        }
+    }
+
+    /// Forwards a request that may block, of a session that may have ties.
+    fn forward_tied<'a>(
+        &'a mut self,
+        spec: &'static CommandSpec,
+        request: Request<'a>,
+        moment: Moment<'a>,
+        located: &'a mut Located,
+        answer: &mut BytesMut,
+    ) -> Step<'a> {
+        let is_wanted = moment.is_wanted;
+        if let Err(error) = command::locate(spec, &request, located) {
+            return self.refuse(answer, error.message().as_bytes(), is_wanted);
+        }
+        if spec.name == "WATCH" && self.ties().is_some_and(|ties| ties.watch == Watch::Lost) {
+            // The transaction will fail whatever else is watched (Redis: `CLIENT_DIRTY_CAS`).
+            ReplyWriter::new(answer, Version::Resp2).simple("OK");
+            return self.told(Ok(Step::Answer), is_wanted, answer);
+        }
+        let over = self.over(spec, &request, located.connection);
+        let first = match over {
+            Over::Leased(slot, _) => tied::before(self, slot, moment.is_owed),
+            Over::Shared => self.before_shared(moment.is_owed),
+        };
+        if let Some(step) = first {
+            return self.told(Ok(step), is_wanted, answer);
+        }
+        if matches!(over, Over::Leased(_, Trace::Watch)) && !self.watch(request.argc().saturating_sub(1)) {
+            return self.refuse(answer, text::TOO_MANY_WATCHED, is_wanted);
+        }
+        match self.forward(spec, request, &moment.around, located, None) {
+            Ok(routed) => Step::Forward { routed, is_wanted, over },
+            Err(error) => refusal(answer, &error, is_wanted),
+        }
+    }
+
+    /// So many more keys are watched; `false`: they would be too many.
+    fn watch(&mut self, keys: usize) -> bool {
+        let affinity = self.affinity.get_or_insert_default();
+        let watched = affinity.watched.saturating_add(keys);
+        if watched > MAX_WATCHED {
+            return false;
+        }
+        (affinity.watch, affinity.watched) = (Watch::Keys, watched);
+        true
+    }
+
+    /// The connection that a request takes.
+    pub(super) fn over(&self, spec: &CommandSpec, request: &Request<'_>, connection: Connection) -> Over {
+        if connection == Connection::Blocking {
+            return Over::Leased(Slot::Own, Trace::Waits(patience::of(spec, request)));
+        }
+        if spec.name == "WATCH" {
+            return Over::Leased(Slot::Own, Trace::Watch);
+        }
+        match &self.affinity {
+            Some(affinity) if affinity.needs(Slot::Own, self.version) => {
+                Over::Leased(Slot::Own, Trace::Nothing)
+            }
+            _ => Over::Shared,
+        }
+    }
+
+    /// What must happen before a request can take the shared connection: what was sent over the session's own
+    /// must not be overtaken.
+    pub(super) fn before_shared(&self, is_owed: bool) -> Option<Step<'static>> {
+        let has_own = self.affinity.as_ref().is_some_and(|affinity| affinity.own.is_some());
+        (is_owed && has_own).then_some(Step::Wait)
+    }
+
+    fn answer_locally(
+        &mut self,
+        spec: &'static CommandSpec,
+        request: &Request<'_>,
+        moment: Moment<'_>,
+        answer: &mut BytesMut,
+    ) -> Step<'static> {
+        // These end ties, and with them the connections that still owe replies, or lead to the shared connection of
+        // another native database, where what follows would overtake.
+        let leads_elsewhere = matches!(spec.name, "RESET" | "AUTH" | "HELLO" | "SELECT");
+        let has_other_ways = self.affinity.is_some() || self.is_native();
+        if leads_elsewhere && has_other_ways && moment.is_owed {
+            return Step::Wait;
+        }
+        let mut reply = ReplyWriter::new(answer, self.version);
+        match local::answer(self, spec, request, &moment.around, &mut reply) {
+            Next::Stay => Step::Answer,
+            Next::Silence => Step::Silence,
+            Next::SpeakAgain => Step::AnswerAlways,
+            Next::Close => {
+                // What is owed for earlier requests is still delivered.
+                if !moment.is_wanted {
+                    answer.clear();
+                }
+                Step::AnswerThenClose
+            }
+        }
+    }
+
+    /// Refuses a request before it is looked into. `EXEC` ends its transaction all the same (Redis:
+    /// `execCommandAbort`).
+    #[inline(never)]
+    fn refuse_early(
+        &mut self,
+        request: &Request<'_>,
+        error: &[u8],
+        moment: Moment<'_>,
+        answer: &mut BytesMut,
+    ) -> Step<'static> {
+        self.forget_caching(request.name());
+        if request.name().eq_ignore_ascii_case(b"EXEC") {
+            let step = tied::abort(self, error, moment, answer);
+            return self.told(Ok(step), moment.is_wanted, answer);
+        }
+        self.refuse(answer, error, moment.is_wanted)
+    }
+
+    /// What `CLIENT CACHING` said is about the next command only, and neither `CLIENT` nor what is queued is one.
+    fn forget_caching(&mut self, name: &[u8]) {
+        let Some(affinity) = &mut self.affinity else { return };
+        let is = |command: &[u8]| name.eq_ignore_ascii_case(command);
+        let is_queued = affinity.transaction.is_some() && !is(b"EXEC") && !is(b"DISCARD");
+        if let Some(tracking) = &mut affinity.tracking
+            && !is_queued
+            && !is(b"CLIENT")
+            && !is(b"MULTI")
+        {
+            tracking.caching = None;
+        }
+    }
+
+    /// Refuses a request. A transaction under way will fail.
+    fn refuse(&mut self, answer: &mut BytesMut, error: &[u8], is_wanted: bool) -> Step<'static> {
+        self.poison();
+        refusal(answer, error, is_wanted)
+    }
+
+    /// A request was refused: a transaction under way will fail.
+    pub fn poison(&mut self) {
+        if let Some(transaction) = self.affinity.as_mut().and_then(|affinity| affinity.transaction.as_mut()) {
+            transaction.outcome = Outcome::Aborted;
+        }
+    }
+
+    /// The transaction under way.
+    pub(super) fn transaction(&self) -> Option<&Transaction> {
+        self.affinity.as_ref()?.transaction.as_ref()
+    }
+
+    /// Whether the transaction under way has a payload that the upstream must check.
+    fn brings_payload(&self) -> bool {
+        self.transaction().is_some_and(|transaction| transaction.brings_payload)
+    }
+
+    /// Where the session's names belong now.
+    pub(super) fn namespace(&self) -> Option<Arc<Namespace>> {
+        self.bound.as_ref().map(|bound| Arc::clone(&bound.namespace))
     }
 
     /// The row of the request, if the upstream has it too; otherwise the error.
@@ -224,7 +683,7 @@ impl Session {
         &self,
         request: &Request<'_>,
         around: &Surroundings<'_>,
-    ) -> Result<&'static CommandSpec, Vec<u8>> {
+    ) -> Result<&'static CommandSpec, Unidentified> {
         let persona = self.persona(around);
         let unknown = |row: &'static CommandSpec| match row.container() {
             Some(container) if persona.has(container) => Unidentified::UnknownSubcommand { container },
@@ -239,10 +698,9 @@ impl Session {
             }
             other => other,
         }
-        .map_err(|unidentified| unidentified.refusal(request))
     }
 
-    /// Locates the names, puts them into the namespace, and picks the shard.
+    /// Puts the located names into the namespace, and picks the shard.
     #[expect(
         clippy::inline_always,
         reason = "a step is 100 bytes: not copying it twice is worth 7 % of a pipelined command"
@@ -253,16 +711,10 @@ impl Session {
         spec: &'static CommandSpec,
         request: Request<'a>,
         around: &Surroundings<'a>,
-        located: &'a mut Located,
+        located: &'a Located,
         owner: Option<&'a Bytes>,
     ) -> Result<Routed<'a>, Vec<u8>> {
         let Some(bound) = &self.bound else { return Err(text::NOAUTH.to_vec()) };
-        command::locate(spec, &request, located).map_err(|error| error.message().as_bytes().to_vec())?;
-        if located.connection != Connection::Shared
-            && let Service::NotYet(lacks) = spec.service().over(located.connection)
-        {
-            return Err(rescue::not_yet(spec, lacks));
-        }
         let Some(upstream) = around.upstreams.get(bound.binding.tenant().upstream) else {
             return Err(text::UPSTREAM_REFUSED_PROXY.to_vec());
         };
@@ -277,14 +729,57 @@ impl Session {
         around.upstreams.get(upstream).map_or(around.unknown, |view| &view.persona)
     }
 
+    /// The upstream of the session's tenant.
+    pub(super) fn view<'a>(&self, around: &Surroundings<'a>) -> Option<&'a UpstreamView> {
+        around.upstreams.get(self.bound.as_ref()?.binding.tenant().upstream)
+    }
+
     /// Whether this request's reply is wanted; the next one's turn begins.
-    fn begin_request(&mut self) -> bool {
+    pub(super) fn begin_request(&mut self) -> bool {
         let was = self.replies;
         if was == Replies::SkipNext {
             self.replies = Replies::On;
         }
         was == Replies::On
     }
+}
+
+/// Writes the error of a request that is not carried out.
+fn refusal(answer: &mut BytesMut, error: &[u8], is_wanted: bool) -> Step<'static> {
+    ReplyWriter::new(answer, Version::Resp2).error(error);
+    Step::Refused { is_wanted }
+}
+
+/// Whether the upstream is too old for this number of arguments: the table has the arities of later releases.
+/// Elsewhere the upstream says so itself; a transaction must know when it queues.
+fn has_old_arity(spec: &CommandSpec, argc: usize, persona: &Persona) -> bool {
+    match spec.name {
+        "COMMAND GETKEYS" | "COMMAND GETKEYSANDFLAGS" => argc < 4 && !persona.is_at_least(8, 0),
+        "ZRANK" | "ZREVRANK" => argc != 3 && !persona.is_at_least(7, 2),
+        _ => false,
+    }
+}
+
+/// What Redis refuses to a client that monitors, which it takes for a kind of replica.
+fn touches_keyspace(spec: &CommandSpec) -> bool {
+    let may_replicate = matches!(spec.name, "PUBLISH" | "SPUBLISH" | "PFCOUNT");
+    may_replicate || spec.flags.intersects(Flags::WRITE | Flags::READONLY)
+}
+
+/// What a subscribed RESP2 client may send (*Redis Pub/Sub*).
+fn is_allowed_subscribed(name: &str) -> bool {
+    matches!(
+        name,
+        "SUBSCRIBE"
+            | "SSUBSCRIBE"
+            | "PSUBSCRIBE"
+            | "UNSUBSCRIBE"
+            | "SUNSUBSCRIBE"
+            | "PUNSUBSCRIBE"
+            | "PING"
+            | "QUIT"
+            | "RESET"
+    )
 }
 
 /// Commands that Redis allows before authentication (flag `no_auth`).

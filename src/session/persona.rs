@@ -10,6 +10,20 @@ use crate::upstream::Greeting;
 
 const WORDS: usize = COMMANDS.div_ceil(64);
 
+/// What becomes of a payload in the server's own encoding (`RESTORE`). One that is forged can end a server that
+/// decodes it without looking (*redis.conf*: `sanitize-dump-payload`), and with it every tenant's service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payloads {
+    /// The upstream checks it, or its operator trusts the tenants.
+    Forwarded,
+    /// The upstream does not check it, or does not say.
+    Unchecked,
+    /// The upstream has not answered yet.
+    Unknown,
+    /// Its operator wants none.
+    Denied,
+}
+
 /// What is known about an upstream's kind and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persona {
@@ -63,6 +77,16 @@ impl Persona {
         self.has.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
+    /// `COMMAND COUNT`: as many commands as `COMMAND` shows to a tenant.
+    pub fn served_commands(&self) -> usize {
+        TABLE.iter().filter(|row| !row.is_subcommand() && self.has(row) && row.is_served()).count()
+    }
+
+    /// Major and minor version.
+    pub fn release(&self) -> (u32, u32) {
+        self.release
+    }
+
     /// Whether the upstream is at least this release; error texts differ between releases.
     pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
         self.release >= (major, minor)
@@ -86,6 +110,14 @@ mod tests {
         assert!(persona.has(find("CLIENT SETNAME").expect("in the table")));
         assert!(!persona.has(find("CLIENT SETINFO").expect("in the table")));
         assert!(persona.is_at_least(7, 0) && !persona.is_at_least(7, 2));
+    }
+
+    #[test]
+    fn commands_are_counted_that_the_upstream_has_and_tenants_are_served() {
+        let commands = ["get", "debug", "client", "client|setname", "slaveof"].map(str::to_owned).to_vec();
+        let persona = Persona::from_greeting(&Greeting { commands, ..Greeting::default() });
+        // GET and CLIENT.
+        assert_eq!(2, persona.served_commands());
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl ReplyQueue {
         turn
     }
 
+    /// The place of a reply that the client does not get.
+    pub fn nobodys(&self) -> Place {
+        Place(self.first.wrapping_sub(1))
+    }
+
     /// Whether the reply of `turn` is the next to leave.
     pub fn is_next(&self, turn: Place) -> bool {
         turn.0 == self.first

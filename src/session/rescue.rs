@@ -41,6 +41,36 @@ pub mod text {
     pub const HELLO_NOAUTH: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
     /// `CLUSTER`, `ASKING`, `READONLY`, `READWRITE` on a standalone server.
     pub const NO_CLUSTER: &[u8] = b"ERR This instance has cluster support disabled";
+    /// `EXEC` without a transaction.
+    pub const EXEC_WITHOUT_MULTI: &[u8] = b"ERR EXEC without MULTI";
+    /// `DISCARD` without a transaction.
+    pub const DISCARD_WITHOUT_MULTI: &[u8] = b"ERR DISCARD without MULTI";
+    /// `MULTI` in a transaction, which goes on.
+    pub const NESTED_MULTI: &[u8] = b"ERR MULTI calls can not be nested";
+    /// `WATCH` in a transaction, which goes on.
+    pub const WATCH_INSIDE_MULTI: &[u8] = b"ERR WATCH inside MULTI is not allowed";
+    /// `EXEC` after a refused request.
+    pub const EXECABORT: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
+    /// `EXEC` that was itself refused; the reason follows.
+    pub const EXECABORT_BECAUSE: &[u8] = b"EXECABORT Transaction discarded because of: ";
+    /// A client that monitors wants to read or write keys; the words are Redis' own.
+    pub const MONITOR_WITH_KEYS: &[u8] = b"ERR Replica can't interact with the keyspace";
+    /// A command whose answer cannot be one reply of a transaction.
+    pub const NOT_IN_TRANSACTION: &[u8] = b"ERR Command not allowed inside a transaction";
+    /// `HELLO` would change how replies look that the session's own connection is to send.
+    pub const VERSION_IS_TIED: &[u8] =
+        b"ERR the protocol version cannot change while keys are watched or tracked or channels are subscribed to";
+    /// More subscriptions than one client may have.
+    pub const TOO_MANY_SUBSCRIPTIONS: &[u8] =
+        b"ERR client has too many subscriptions, limit is 100000, of them 1000 patterns";
+    /// More prefixes than one client may track.
+    pub const TOO_MANY_PREFIXES: &[u8] = b"ERR client tracks too many prefixes, limit is 64";
+    /// More keys than one client may watch.
+    pub const TOO_MANY_WATCHED: &[u8] = b"ERR client watches too many keys, limit is 1000";
+    /// `RESTORE` where a forged payload would not be found out.
+    pub const UNCHECKED_PAYLOAD: &[u8] = b"ERR RESTORE is refused: the upstream does not say that it checks payloads, and a forged one can crash it; its operator can set sanitize-dump-payload to 'clients' there";
+    /// `RESTORE` while nothing is known of the upstream.
+    pub const UNKNOWN_PAYLOAD_CHECK: &[u8] = b"UNAVAILABLE RESTORE is refused until the upstream has said whether it checks payloads; the command was not sent";
     /// The upstream refused what the proxy sent in its own right.
     pub const UPSTREAM_REFUSED_PROXY: &[u8] = b"UNAVAILABLE the upstream does not let the proxy's user run this command; its operator must extend the user's ACL";
     /// A redirection from an upstream that was configured as standalone.
@@ -62,6 +92,12 @@ pub fn no_permission(spec: &'static CommandSpec, user: &str, persona: &Persona) 
     }
 }
 
+/// What a subscribed RESP2 client may not send.
+pub fn only_subscriptions(spec: &'static CommandSpec) -> Vec<u8> {
+    let name = spec.full_name_lower();
+    format!("ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context").into_bytes()
+}
+
 /// A command that a later version will serve.
 pub fn not_yet(spec: &'static CommandSpec, lacks: Lacks) -> Vec<u8> {
     let name = spec.full_name_lower();
@@ -77,6 +113,15 @@ pub fn unavailable(upstream: &str, failure: &Failure) -> Vec<u8> {
     };
     let retry = failure.retry_in.map(|wait| format!("; retry in {} ms", round_up(wait))).unwrap_or_default();
     format!("UNAVAILABLE upstream '{upstream}': {}; {what}{retry}", failure.reason).into_bytes()
+}
+
+/// A client that got no connection of its own in time.
+pub fn no_lease(upstream: &str, waited: Duration) -> Vec<u8> {
+    format!(
+        "UNAVAILABLE upstream '{upstream}': no connection of its own for this client within {} ms; the command was not sent",
+        waited.as_millis()
+    )
+    .into_bytes()
 }
 
 /// Milliseconds, never 0: a client that retries at once would be refused again.

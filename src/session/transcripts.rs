@@ -9,16 +9,20 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use notation::{Scenario, escaped, scenarios, words};
+use notation::{Scenario, escaped, scenarios, unescaped, words};
 
-use super::machine::{Session, Step, Surroundings, UpstreamView};
-use super::persona::Persona;
+use super::affinity::{Over, Slot};
+use super::batch::{Batch, Due, Part, Sent};
+use super::machine::{Peers, Session, Step, Surroundings, UpstreamView};
+use super::persona::{Payloads, Persona};
+use super::subscriptions::{Heard, write_invalidation};
+use super::ties::Aftermath;
 use crate::command::{Located, Release, Service, TABLE};
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, SendQueue};
 use crate::routing::Topology;
 use crate::tenant::UpstreamLimits;
-use crate::tenant::directory::{Binding, Directory, TenantEntry, User, UserName};
+use crate::tenant::directory::{Binding, DatabaseKind, Directory, TenantEntry, User, UserName};
 use crate::tenant::prefix::{Prefix, TenantName};
 use crate::tenant::secret::Secret;
 use crate::upstream::Greeting;
@@ -28,17 +32,22 @@ const LIMITS: UpstreamLimits = UpstreamLimits { max_bulk: 64, max_request: 4096 
 
 const FILES: &[(&str, &str)] = &[
     ("binding.txt", include_str!("transcripts/binding.txt")),
+    ("blocking.txt", include_str!("transcripts/blocking.txt")),
+    ("databases.txt", include_str!("transcripts/databases.txt")),
     ("local.txt", include_str!("transcripts/local.txt")),
     ("persona.txt", include_str!("transcripts/persona.txt")),
     ("refused.txt", include_str!("transcripts/refused.txt")),
     ("replies.txt", include_str!("transcripts/replies.txt")),
+    ("subscriptions.txt", include_str!("transcripts/subscriptions.txt")),
+    ("tracking.txt", include_str!("transcripts/tracking.txt")),
+    ("transactions.txt", include_str!("transcripts/transactions.txt")),
 ];
 
 // ---- The world of every scenario ----
 
 /// Tenants acme (listener, user alice), globex (listener, user bob; on request also the user `default`) and
 /// archive (user reports, with a feature and a home database).
-fn directory(has_default_user: bool) -> Directory {
+fn directory(has_default_user: bool, database_kind: DatabaseKind) -> Directory {
     let user = |name: &str, password: &str| User {
         name: UserName::parse(name).expect("a user's name"),
         secrets: vec![Secret::of_password(password.as_bytes())],
@@ -48,7 +57,16 @@ fn directory(has_default_user: bool) -> Directory {
     let tenant = |name: &str, has_listener, users| {
         let name = TenantName::parse(name).expect("a tenant's name");
         let prefix = name.default_prefix();
-        TenantEntry { name, prefix, upstream: 0, databases: 16, has_listener, users }
+        TenantEntry {
+            name,
+            prefix,
+            upstream: 0,
+            databases: 16,
+            database_kind,
+            has_cluster_persona: false,
+            has_listener,
+            users,
+        }
     };
     let feature = Some(Prefix::parse("reports:").expect("a prefix"));
     let reports = User { feature, database: 2, ..user("reports", "reports-pw") };
@@ -72,46 +90,187 @@ fn persona(version: &str) -> Persona {
     Persona::from_greeting(&Greeting { version: version.into(), commands, ..Greeting::default() })
 }
 
+fn view_of(persona: Persona, payloads: Payloads) -> UpstreamView {
+    UpstreamView { persona, topology: Topology::standalone(), limits: LIMITS, payloads, database: 0 }
+}
+
 // ---- Scenarios ----
 
-/// Plays the client's lines; returns the whole dialogue as it really went.
+/// Plays what the client and the upstream say; returns the whole dialogue as it really went.
 fn play(scenario: &Scenario<'_>) -> Vec<String> {
-    let directory = directory(scenario.circumstance("default user").is_some());
+    let is_native = scenario.circumstance("native databases").is_some();
+    let databases = if is_native { DatabaseKind::Native } else { DatabaseKind::Virtual };
+    let directory = directory(scenario.circumstance("default user").is_some(), databases);
     let home: Option<Arc<Binding>> = match scenario.circumstance("listener").unwrap_or("acme") {
         "of nobody" => None,
         name => directory.listener_binding(&TenantName::parse(name).expect("a tenant's name")),
     };
     let persona = persona(scenario.circumstance("upstream").unwrap_or("7.0.15"));
-    let views = [UpstreamView { persona, topology: Topology::standalone(), limits: LIMITS }];
+    let payloads = match scenario.circumstance("payloads") {
+        Some("unchecked") => Payloads::Unchecked,
+        Some("unknown") => Payloads::Unknown,
+        Some("denied") => Payloads::Denied,
+        _ => Payloads::Forwarded,
+    };
+    let views = [view_of(persona, payloads)];
     let unknown = Persona::default();
-    let around = Surroundings { directory: &directory, upstreams: &views, unknown: &unknown };
+    let around =
+        Surroundings { directory: &directory, upstreams: &views, unknown: &unknown, peers: &PeerOne };
     let mut session = Session::new(home);
     let mut went = Vec::new();
-    for said in scenario.dialogue.iter().filter(|line| line.starts_with("> ")) {
-        went.push((*said).to_owned());
-        let request = OwnedRequest::from_args(&words(&said[2..])).expect("a request has words");
-        let (mut located, mut answer) = (Located::new(), BytesMut::new());
-        let (step, _) = session.on_request(request.as_request(), &around, &mut located, None, &mut answer);
-        went.extend(tell(&step, &answer));
+    for line in &scenario.dialogue {
+        let Some(event) = Event::of(line) else { continue };
+        went.push((*line).to_owned());
+        went.extend(happened(&mut session, &around, &event));
     }
     went
+}
+
+/// A line that is given; the others follow from them.
+enum Event<'a> {
+    /// The client sends a request, perhaps while it is owed earlier replies.
+    Said { words: &'a str, is_owed: bool },
+    /// The upstream pushes something.
+    Pushed(&'a str),
+    /// The upstream ends a connection of the session's own.
+    Lost(Slot),
+    /// The upstream does not carry out the transaction.
+    Failed,
+}
+
+impl<'a> Event<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let said = |is_owed| move |words| Self::Said { words, is_owed };
+        let lost = |slot: &Slot| line == format!("(loses {})", name_of(*slot));
+        line.strip_prefix("> ")
+            .map(said(false))
+            .or_else(|| line.strip_prefix(">> ").map(said(true)))
+            .or_else(|| line.strip_prefix("<- ").map(Self::Pushed))
+            .or_else(|| (line == "(EXEC fails)").then_some(Self::Failed))
+            .or_else(|| [Slot::Own, Slot::Ear].into_iter().find(lost).map(Self::Lost))
+    }
+}
+
+fn happened(session: &mut Session, around: &Surroundings<'_>, event: &Event<'_>) -> Vec<String> {
+    match *event {
+        Event::Said { words, is_owed } => said(session, around, words, is_owed),
+        Event::Failed => {
+            session.exec_failed();
+            Vec::new()
+        }
+        Event::Pushed(push) => heard(session, &unescaped(push)),
+        Event::Lost(slot) => match session.lost(slot) {
+            Aftermath::GoOn => Vec::new(),
+            Aftermath::Close => vec!["(close)".to_owned()],
+        },
+    }
+}
+
+fn said(session: &mut Session, around: &Surroundings<'_>, line: &str, is_owed: bool) -> Vec<String> {
+    let request = OwnedRequest::from_args(&words(line)).expect("a request has words");
+    let (mut went, mut is_owed) = (Vec::new(), is_owed);
+    // Asked again when nothing is owed any more, and for each connection that it gets first.
+    for number in 1.. {
+        let (mut located, mut answer) = (Located::new(), BytesMut::new());
+        let (step, _) =
+            session.on_request(request.as_request(), around, &mut located, None, (&mut answer, is_owed));
+        went.extend(tell(&step, &answer));
+        if let Step::Lease(slot) = step {
+            session.leased(slot, number);
+        } else if is_owed && matches!(step, Step::Wait) {
+            is_owed = false;
+        } else {
+            break;
+        }
+    }
+    if is_owed {
+        return went;
+    }
+    // Every reply has come: what is needed no more is given back.
+    for slot in [Slot::Own, Slot::Ear] {
+        if session.ties().is_some_and(|ties| ties.holds(slot)) && !session.needs(slot) {
+            session.released(slot);
+            went.push(format!("(gives back {})", name_of(slot)));
+        }
+    }
+    session.unwind();
+    went
+}
+
+fn heard(session: &Session, push: &[u8]) -> Vec<String> {
+    let mut out = BytesMut::new();
+    if let Heard::Invalidation(keys) = session.hear(push, 0, &mut out) {
+        write_invalidation(keys.as_deref(), (session.version(), session.version()), &mut out);
+    }
+    if out.is_empty() { vec!["(silence)".to_owned()] } else { vec![format!("< {}", escaped(&out))] }
+}
+
+fn name_of(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Own => "its own connection",
+        Slot::Ear => "its ear",
+    }
 }
 
 /// A step in the notation of the transcripts.
 fn tell(step: &Step<'_>, reply: &[u8]) -> Vec<String> {
     let answer = format!("< {}", escaped(reply));
     match step {
-        Step::Forward { routed, is_wanted } => {
+        Step::Forward { routed, is_wanted, over } => {
             let mut queue = SendQueue::default();
             routed.queue(&mut queue);
-            let unwanted = if *is_wanted { "" } else { " (unwanted)" };
-            vec![format!("-> {}{unwanted}", written_out(queue.tail()))]
+            vec![sent(queue.tail(), *over, if *is_wanted { "" } else { " (unwanted)" })]
         }
-        Step::Answer => vec![answer],
+        Step::Batch(batch) => batch.requests.iter().flat_map(|one| tell_sent(one, batch)).collect(),
+        Step::Compose { .. } => vec!["(composed)".to_owned()],
+        Step::Wait => vec!["(waits)".to_owned()],
+        Step::Lease(slot) => vec![format!("(gets {})", name_of(*slot))],
+        Step::Answer | Step::AnswerAlways | Step::Refused { is_wanted: true } => vec![answer],
         Step::AnswerThenClose if reply.is_empty() => vec!["(close)".to_owned()],
         Step::AnswerThenClose => vec![answer, "(close)".to_owned()],
-        Step::Silence => vec!["(silence)".to_owned()],
+        Step::Refused { is_wanted: false } | Step::Silence => vec!["(silence)".to_owned()],
         Step::Close => vec!["(close)".to_owned()],
+    }
+}
+
+/// A request of a batch, and what the client reads once its reply has come, if that is known.
+fn tell_sent(one: &Sent, batch: &Batch) -> Vec<String> {
+    let mut queue = SendQueue::default();
+    one.request.as_scoped().queue(&mut queue);
+    let (due, answer) = match &one.due {
+        Due::Nobody => (" (for nobody)".to_owned(), None),
+        Due::Reply | Due::Exec(_) if !batch.is_wanted => (" (unwanted)".to_owned(), None),
+        Due::Reply => (String::new(), None),
+        Due::Answer(answer) => (" (for nobody)".to_owned(), Some(answer).filter(|_| batch.is_wanted)),
+        Due::Confirmations { count, answer } => (format!(" ({count} confirmed)"), answer.as_ref()),
+        Due::Exec(parts) => {
+            let parts = parts.iter().map(|part| match part {
+                Part::Upstream(_) => "…".to_owned(),
+                Part::Answer(answer) => escaped(answer),
+            });
+            (format!(" ({})", parts.collect::<Vec<_>>().join(", ")), None)
+        }
+    };
+    let answer = answer.map(|answer| format!("< {}", escaped(answer)));
+    std::iter::once(sent(queue.tail(), batch.over, &due)).chain(answer).collect()
+}
+
+fn sent(request: &[u8], over: Over, remark: &str) -> String {
+    let over = match over {
+        Over::Shared => "",
+        Over::Leased(Slot::Own, _) => " over its own connection",
+        Over::Leased(Slot::Ear, _) => " over its ear",
+    };
+    format!("-> {}{over}{remark}", written_out(request))
+}
+
+/// Client 1 exists, and no other.
+#[derive(Debug)]
+struct PeerOne;
+
+impl Peers for PeerOne {
+    fn exists(&self, _: usize, id: u64) -> bool {
+        id == 1
     }
 }
 
@@ -166,11 +325,12 @@ fn every_command_that_the_proxy_answers_is_in_a_transcript() {
 
 #[test]
 fn every_command_that_the_proxy_answers_has_an_answer() {
-    let directory = directory(false);
+    let directory = directory(false, DatabaseKind::Virtual);
     let home = directory.listener_binding(&TenantName::parse("acme").expect("a tenant's name"));
     let persona = Persona::default();
-    let views = [UpstreamView { persona: persona.clone(), topology: Topology::standalone(), limits: LIMITS }];
-    let around = Surroundings { directory: &directory, upstreams: &views, unknown: &persona };
+    let views = [view_of(persona.clone(), Payloads::Forwarded)];
+    let around =
+        Surroundings { directory: &directory, upstreams: &views, unknown: &persona, peers: &PeerOne };
     let mut unanswered = Vec::new();
     for row in TABLE.iter().filter(|row| row.service() == Service::Local) {
         let mut words: Vec<&str> = row.name.split(' ').collect();
@@ -180,7 +340,7 @@ fn every_command_that_the_proxy_answers_has_an_answer() {
         let request = OwnedRequest::from_args(&words).expect("a request has words");
         let (mut located, mut answer) = (Located::new(), BytesMut::new());
         let mut session = Session::new(home.clone());
-        session.on_request(request.as_request(), &around, &mut located, None, &mut answer);
+        session.on_request(request.as_request(), &around, &mut located, None, (&mut answer, false));
         if row.name.starts_with("CLUSTER ") {
             assert_eq!(b"-ERR This instance has cluster support disabled\r\n".as_slice(), &answer);
         }

@@ -5,28 +5,71 @@
 
 use std::cell::RefMut;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
-use super::commons::Commons;
-use super::downstream::{Core, Downstream, Phase, Ticket};
+use super::affinity::{Over, Slot, Trace};
+use super::batch::Batch;
+use super::commons::{Commons, unix_micros};
+use super::compose::{self, Composed};
+use super::downstream::{Core, Downstream, Phase};
+use super::links::{LeaseWait, Links};
 use super::machine::{Step, Surroundings, UpstreamView};
+use super::ticket::{Aim, Ticket};
+use crate::clients::{Pause, TenantClients, monitor_line};
 use crate::clock::Micros;
-use crate::command::Located;
+use crate::command::{self, CommandSpec, Located, Service};
 use crate::metrics::label::{Direction, ErrorCode};
+use crate::resp::reply::ReplyWriter;
 use crate::resp::{Framing, OwnedRequest, ProtocolError, Request, Scan, ScanLimits, Span, Version};
-use crate::tenant::UpstreamLimits;
-use crate::upstream::Lane;
+use crate::routing::Routed;
+use crate::tenant::{UpstreamLimits, requests};
+use crate::upstream::{Fingerprint, Lane};
 
-/// A lane, and the upstream and version it is for.
-pub(super) type LaneInUse = (usize, Version, Rc<Lane<Ticket>>);
+/// A shared lane that requests were sent on.
+pub(super) type LaneInUse = (Fingerprint, Rc<Lane<Ticket>>);
+
+/// What a session's driver keeps from one read to the next, and a turn works on.
+#[derive(Default)]
+pub(super) struct Ways {
+    /// The shared lane that requests were last sent on.
+    pub(super) lane: Option<LaneInUse>,
+    /// The session waits for a connection of its own.
+    pub(super) wait: Option<Box<LeaseWait>>,
+    /// Its tenant's requests are held until then, in milliseconds of the worker's clock.
+    pub(super) held_until: Option<u64>,
+    /// An answer is being composed.
+    pub(super) is_composing: bool,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    /// It is dealt with.
+    Done,
+    /// It must be asked about again, later.
+    Later,
+}
+
+/// The last command of a read.
+#[derive(Clone, Copy)]
+enum Last {
+    /// There was none.
+    Nothing,
+    /// One that there is not.
+    Unknown,
+    /// This one.
+    Known(&'static CommandSpec),
+}
 
 /// One read's requests being handled.
 pub(super) struct Turn<'a> {
     downstream: &'a Rc<Downstream>,
     core: RefMut<'a, Core>,
     around: Surroundings<'a>,
-    lane: &'a mut Option<LaneInUse>,
+    ways: &'a mut Ways,
     located: &'a mut Located,
     answer: &'a mut BytesMut,
     read_at: Micros,
@@ -36,13 +79,17 @@ pub(super) struct Turn<'a> {
     sent: usize,
     /// What follows will go another way; it must not overtake what is still under way.
     must_drain: bool,
+    /// Somebody looks at or holds the tenant's requests.
+    oversight: Option<Arc<TenantClients>>,
+    /// The last command, for whoever lists clients.
+    last: Last,
 }
 
 impl<'a> Turn<'a> {
     pub(super) fn begin(
         downstream: &'a Rc<Downstream>,
         views: &'a [UpstreamView],
-        lane: &'a mut Option<LaneInUse>,
+        ways: &'a mut Ways,
         located: &'a mut Located,
         answer: &'a mut BytesMut,
     ) -> Self {
@@ -51,14 +98,16 @@ impl<'a> Turn<'a> {
         Self {
             downstream,
             limits: limits_of(&core, &around, &downstream.commons),
+            oversight: oversight(&core, &downstream.commons),
             core,
             around,
-            lane,
+            ways,
             located,
             answer,
             read_at: downstream.commons.clock.now(),
             sent: 0,
             must_drain: false,
+            last: Last::Nothing,
         }
     }
 
@@ -70,11 +119,14 @@ impl<'a> Turn<'a> {
 
     /// Whether the next request must not be handled yet.
     pub(super) fn must_wait(&self) -> bool {
-        self.must_drain || self.core.replies.len() >= self.downstream.commons.limits.max_pipeline
+        self.must_drain
+            || self.ways.wait.is_some()
+            || self.ways.held_until.is_some()
+            || self.core.replies.len() >= self.downstream.commons.limits.max_pipeline
     }
 
-    /// Takes what the scanner found at the start of `bytes`; returns how many bytes that was, or `None` when
-    /// the connection reads no further.
+    /// Takes what the scanner found at the start of `bytes`; returns how many bytes that was (0: it must be
+    /// taken again), or `None` when the connection reads no further.
     pub(super) fn take(
         &mut self,
         scan: Scan,
@@ -82,30 +134,32 @@ impl<'a> Turn<'a> {
         spans: &[Span],
         owner: Option<&Bytes>,
     ) -> Option<usize> {
-        let len = match scan {
+        let (len, handled) = match scan {
             Scan::Complete { len, framing: Framing::Canonical } => {
-                self.handle(Request::new(bytes.get(..len).unwrap_or_default(), spans), owner);
-                len
+                (len, self.handle(Request::new(bytes.get(..len).unwrap_or_default(), spans), owner))
             }
             Scan::Complete { len, framing: Framing::Loose } => {
                 let args: Vec<&[u8]> = Request::new(bytes, spans).args().collect();
-                if let Some(request) = OwnedRequest::from_args(&args) {
-                    self.handle(request.as_request(), None);
-                }
-                len
+                let request = OwnedRequest::from_args(&args);
+                (len, request.map_or(Handled::Done, |request| self.handle(request.as_request(), None)))
             }
-            Scan::Inline { len, request } => {
-                self.handle(request.as_request(), None);
-                len
-            }
-            Scan::Nothing { len } => len,
+            Scan::Inline { len, request } => (len, self.handle(request.as_request(), None)),
+            Scan::Nothing { len } => (len, Handled::Done),
             Scan::Incomplete { .. } => return None,
             Scan::Invalid(error) => {
                 self.refuse_protocol(error);
                 return None;
             }
         };
-        (self.core.phase == Phase::Open).then_some(len)
+        match handled {
+            _ if self.core.phase != Phase::Open => None,
+            Handled::Done => {
+                // Whatever it waited for, it has had: what follows is not read ahead of.
+                self.ways.wait = None;
+                Some(len)
+            }
+            Handled::Later => Some(0),
+        }
     }
 
     /// The read has been handled; `true` if what follows must wait until nothing is owed.
@@ -113,40 +167,215 @@ impl<'a> Turn<'a> {
         if self.sent > 0 {
             self.downstream.commons.count_bytes(self.core.tenant, Direction::UpstreamOut, self.sent);
         }
+        if let Some(card) = &self.core.card {
+            let seconds = || u32::try_from(self.downstream.commons.clock.millis() / 1000).unwrap_or(u32::MAX);
+            match self.last {
+                Last::Nothing => {}
+                Last::Unknown => card.touch_unknown(seconds()),
+                Last::Known(spec) => {
+                    card.touch(u16::try_from(spec.index()).unwrap_or(u16::MAX), seconds());
+                }
+            }
+        }
         self.must_drain
     }
 
     /// One request: the machine decides, the step is performed.
-    fn handle(&mut self, request: Request<'_>, owner: Option<&Bytes>) {
-        let commons = &self.downstream.commons;
-        let core = &mut *self.core;
-        let version = core.session.version();
-        self.answer.clear();
-        let (step, spec) = core.session.on_request(request, &self.around, self.located, owner, self.answer);
-        commons.count_command(core.tenant, spec);
-        // Only `AUTH` and `HELLO` say so, and silence (`CLIENT REPLY OFF`) must not hide who guesses.
-        if self.answer.starts_with(b"-WRONGPASS ") {
-            commons.metrics.borrow_mut().authentication_failed();
+    fn handle(&mut self, request: Request<'_>, owner: Option<&Bytes>) -> Handled {
+        if self.oversight.is_some() && self.is_held(&request) {
+            return Handled::Later;
         }
-        match step {
-            Step::Forward { routed, is_wanted } => {
-                let upstream = routed.upstream();
-                let Some(lane) = lane_for(self.lane, commons, upstream, version) else { return core.die() };
-                let turn = (core.replies.expect(), is_wanted);
-                let plan = routed.reply_plan();
-                let ticket = Ticket::new(self.downstream, turn, plan, self.read_at, core.tenant, upstream);
-                match lane.send(ticket, &routed) {
-                    Ok(len) => self.sent = self.sent.saturating_add(len),
-                    Err((ticket, failure)) => ticket.refuse(core, &failure),
+        loop {
+            let commons = &self.downstream.commons;
+            let core = &mut *self.core;
+            let version = core.session.version();
+            self.answer.clear();
+            let is_owed = !core.replies.is_empty();
+            let (step, spec) =
+                core.session.on_request(request, &self.around, self.located, owner, (self.answer, is_owed));
+            match step {
+                Step::Forward { routed, is_wanted, over } => {
+                    let command = commons.count_command(core.tenant, spec);
+                    self.last = spec.map_or(Last::Unknown, Last::Known);
+                    let turn = (core.replies.expect(), is_wanted);
+                    let aim = Aim::client(over, routed.reply_plan());
+                    let of = (routed.upstream(), command);
+                    let ticket = Ticket::new(self.downstream, turn, aim, self.read_at, core.tenant, of);
+                    self.must_drain |= over.waits();
+                    match send((self.ways, &mut core.links), commons, (over, version), ticket, &routed) {
+                        Ok(len) => self.sent = self.sent.saturating_add(len),
+                        Err(refused) => refused.tell(core),
+                    }
+                    if over != Over::Shared || self.oversight.is_some() {
+                        self.seen(spec, &request, over);
+                    }
+                    return Handled::Done;
+                }
+                Step::Wait => {
+                    self.must_drain = true;
+                    return Handled::Later;
+                }
+                Step::Lease(slot) => {
+                    if let Some(handled) = self.obtain(slot, spec, version) {
+                        return handled;
+                    }
+                }
+                Step::Batch(_)
+                | Step::Compose { .. }
+                | Step::Answer
+                | Step::Refused { .. }
+                | Step::AnswerAlways
+                | Step::AnswerThenClose
+                | Step::Silence
+                | Step::Close => {
+                    let step = step.detached();
+                    commons.count_command(core.tenant, spec);
+                    self.last = spec.map_or(Last::Unknown, Last::Known);
+                    self.perform(step, spec, request, version);
+                    return Handled::Done;
                 }
             }
-            Step::Answer => self.answered(version),
+        }
+    }
+
+    /// Steps off the hot path.
+    fn perform(
+        &mut self,
+        step: Step<'static>,
+        spec: Option<&'static CommandSpec>,
+        request: Request<'_>,
+        version: Version,
+    ) {
+        // Only `AUTH` and `HELLO` say so, and silence (`CLIENT REPLY OFF`) must not hide who guesses.
+        if self.answer.starts_with(b"-WRONGPASS ") {
+            self.downstream.commons.metrics.borrow_mut().authentication_failed();
+        }
+        match step {
+            Step::Batch(batch) => {
+                let command = spec.map_or(u16::MAX, |spec| u16::try_from(spec.index()).unwrap_or(u16::MAX));
+                self.send_batch(*batch, version, command);
+                self.followed(version);
+            }
+            Step::Compose { is_wanted } => {
+                let composed = compose::begin(self.downstream, &mut self.core, spec, &request, self.answer);
+                self.composed(composed, is_wanted, version);
+            }
+            Step::Answer | Step::AnswerAlways => self.answered(version),
+            Step::Refused { is_wanted } => {
+                if is_wanted {
+                    self.answered(version);
+                }
+                return;
+            }
             Step::AnswerThenClose => {
                 self.answered(version);
                 self.core.phase = Phase::Finishing;
             }
             Step::Silence => self.followed(version),
             Step::Close => self.core.die(),
+            // Dealt with before.
+            Step::Forward { .. } | Step::Wait | Step::Lease(_) => {}
+        }
+        self.seen(spec, &request, Over::Shared);
+    }
+
+    fn composed(&mut self, composed: Composed, is_wanted: bool, version: Version) {
+        match composed {
+            Composed::Now { closes } => {
+                if is_wanted {
+                    self.answered(version);
+                }
+                if closes {
+                    self.core.phase = Phase::Finishing;
+                }
+            }
+            Composed::Later(answer) => {
+                let turn = self.core.replies.expect();
+                self.must_drain = true;
+                self.ways.is_composing = true;
+                let downstream = Rc::clone(self.downstream);
+                drop(tokio::task::spawn_local(async move {
+                    let reply = answer.await;
+                    downstream.answer(turn, if is_wanted { &reply } else { &[] });
+                }));
+            }
+        }
+    }
+
+    /// Gets the session a connection of its own; `None`: it has it, and the request can be asked about again.
+    fn obtain(
+        &mut self,
+        slot: Slot,
+        spec: Option<&'static CommandSpec>,
+        version: Version,
+    ) -> Option<Handled> {
+        match self.lease(slot) {
+            Poll::Ready(Ok(())) => None,
+            Poll::Ready(Err(error)) => {
+                self.refuse_unsent(spec, &error, version);
+                Some(Handled::Done)
+            }
+            Poll::Pending => Some(Handled::Later),
+        }
+    }
+
+    /// Goes on waiting for a connection of the session's own, or begins to.
+    fn lease(&mut self, slot: Slot) -> Poll<Result<(), Vec<u8>>> {
+        let commons = &self.downstream.commons;
+        let core = &mut *self.core;
+        let Some(mut wait) = self.ways.wait.take().or_else(|| {
+            let fingerprint = fingerprint_of(core, slot)?;
+            LeaseWait::begin(commons, slot, fingerprint)
+        }) else {
+            return Poll::Ready(Err(super::rescue::text::UPSTREAM_REFUSED_PROXY.to_vec()));
+        };
+        let links = core.links.get_or_insert_with(Box::<Links>::default);
+        let task = self.downstream.task.borrow().clone();
+        let mut cx = Context::from_waker(task.as_ref().unwrap_or(Waker::noop()));
+        let polled = wait.poll(self.downstream, &mut core.session, links, &mut cx);
+        if polled.is_pending() {
+            self.ways.wait = Some(wait);
+        }
+        polled
+    }
+
+    /// Refuses a request that got no connection of its own.
+    fn refuse_unsent(&mut self, spec: Option<&'static CommandSpec>, error: &[u8], version: Version) {
+        self.downstream.commons.count_command(self.core.tenant, spec);
+        self.core.session.poison();
+        ReplyWriter::new(self.answer, version).error(error);
+        if self.core.session.takes_reply() {
+            self.answered(version);
+        }
+    }
+
+    /// Sends requests one after the other over one connection. Nothing comes between them: nobody else runs
+    /// meanwhile.
+    fn send_batch(&mut self, batch: Batch, version: Version, command: u16) {
+        let commons = &self.downstream.commons;
+        let core = &mut *self.core;
+        for sent in batch.requests {
+            let scoped = sent.request.as_scoped();
+            let (aim, has_turn) = Aim::of(sent.due, batch.over, || scoped.reply_plan());
+            let upstream = scoped.upstream();
+            let Some(view) = self.around.upstreams.get(upstream) else { return core.die() };
+            let routed = view.topology.route(scoped);
+            let turn = if has_turn { core.replies.expect() } else { core.replies.nobodys() };
+            let ticket = Ticket::new(
+                self.downstream,
+                (turn, batch.is_wanted),
+                aim,
+                self.read_at,
+                core.tenant,
+                (upstream, command),
+            );
+            self.must_drain |= batch.over.waits();
+            let ways = (&mut *self.ways, &mut core.links);
+            let outcome = send(ways, commons, (batch.over, version), ticket, &routed);
+            match outcome {
+                Ok(len) => self.sent = self.sent.saturating_add(len),
+                Err(refused) => refused.tell(core),
+            }
         }
     }
 
@@ -157,19 +386,68 @@ impl<'a> Turn<'a> {
         self.followed(version);
     }
 
-    /// Only what the proxy answers changes the connection's tenant, database or version.
+    /// What the proxy answers may change the connection's tenant, database, version, ties.
     fn followed(&mut self, version_before: Version) {
         let commons = &self.downstream.commons;
         let core = &mut *self.core;
         let tenant = commons.tenant_number(core.session.binding());
-        if tenant == core.tenant && core.session.version() == version_before {
-            return;
+        if tenant != core.tenant || core.session.version() != version_before {
+            commons.count_bytes(core.tenant, Direction::UpstreamOut, std::mem::take(&mut self.sent));
+            self.must_drain |= !core.replies.is_empty();
+            commons.metrics.borrow_mut().connection_moved(core.tenant, tenant);
+            core.tenant = tenant;
+            self.limits = limits_of(core, &self.around, commons);
         }
-        commons.count_bytes(core.tenant, Direction::UpstreamOut, std::mem::take(&mut self.sent));
-        self.must_drain = !core.replies.is_empty();
-        commons.metrics.borrow_mut().connection_moved(core.tenant, tenant);
-        core.tenant = tenant;
-        self.limits = limits_of(core, &self.around, commons);
+        self.downstream.introduce(core);
+        if core.links.is_some() || core.session.ties().is_some() {
+            self.downstream.settle(core);
+        }
+        self.oversight = oversight(core, commons);
+    }
+
+    /// Whether the tenant's clients are paused, and this request with them.
+    fn is_held(&mut self, request: &Request<'_>) -> bool {
+        let commons = &self.downstream.commons;
+        let now = commons.clock.millis();
+        let Some(pause) = self.oversight.as_ref().and_then(|clients| clients.paused_at(now)) else {
+            return false;
+        };
+        let is_held = command::identify(request).is_ok_and(|spec| holds(pause, spec, &self.core));
+        if is_held {
+            self.ways.held_until = Some(pause.until_ms);
+        }
+        is_held
+    }
+
+    /// Shows a request to those who monitor the tenant, and keeps what is said about the client up to date.
+    fn seen(&mut self, spec: Option<&'static CommandSpec>, request: &Request<'_>, over: Over) {
+        match (spec.map(|spec| (spec.service(), spec.name)), over) {
+            (Some((Service::Local, "PING" | "ECHO")), _) => {}
+            (Some((Service::Local | Service::Tied, _)), _)
+            | (_, Over::Leased(_, Trace::Waits(_) | Trace::Watch)) => {
+                self.downstream.describe(&mut self.core);
+            }
+            _ => self.count_queued(),
+        }
+        let Some(clients) = &self.oversight else { return };
+        let (Some(spec), Some(card)) = (spec, &self.core.card) else { return };
+        if spec.name == "RESET" {
+            clients.unwatch(card.id());
+        }
+        if clients.is_monitored() {
+            let database = self.core.session.database();
+            if let Some(line) = monitor_line(spec, request, card, database, unix_micros()) {
+                clients.show(&line);
+            }
+        }
+    }
+
+    /// The number of requests that a transaction has queued.
+    fn count_queued(&self) {
+        if let (Some(card), Some(transaction)) = (&self.core.card, self.core.session.transaction()) {
+            let queued = u32::try_from(transaction.len()).unwrap_or(u32::MAX);
+            card.amend(|facts| facts.queued = Some(queued));
+        }
     }
 
     /// Bytes that are no RESP: Redis' error, after everything owed, and the end.
@@ -182,6 +460,97 @@ impl<'a> Turn<'a> {
         }
         core.phase = Phase::Finishing;
     }
+}
+
+/// A request that could not be sent, and why.
+struct Refused(Ticket, crate::upstream::Failure);
+
+impl Refused {
+    fn tell(self, core: &mut Core) {
+        self.0.refuse(core, &self.1);
+    }
+}
+
+/// Sends over the connection that the request takes.
+#[inline]
+fn send(
+    (ways, links): (&mut Ways, &mut Option<Box<Links>>),
+    commons: &Rc<Commons>,
+    (over, version): (Over, Version),
+    ticket: Ticket,
+    routed: &Routed<'_>,
+) -> Result<usize, Refused> {
+    match over {
+        Over::Shared => send_shared(ways, commons, version, ticket, routed),
+        Over::Leased(slot, trace) => send_leased(links, slot, trace, ticket, routed),
+    }
+}
+
+/// Sends over the worker's shared lane.
+#[inline]
+fn send_shared(
+    ways: &mut Ways,
+    commons: &Rc<Commons>,
+    version: Version,
+    ticket: Ticket,
+    routed: &Routed<'_>,
+) -> Result<usize, Refused> {
+    let fingerprint = Fingerprint { upstream: routed.upstream(), version, database: routed.database() };
+    match lane_for(&mut ways.lane, commons, fingerprint) {
+        Some(lane) => lane.send(ticket, routed).map_err(|(ticket, failure)| Refused(ticket, failure)),
+        None => Err(Refused(ticket, not_there())),
+    }
+}
+
+/// Sends over a connection of the session's own.
+fn send_leased(
+    links: &mut Option<Box<Links>>,
+    slot: Slot,
+    trace: Trace,
+    ticket: Ticket,
+    routed: &Routed<'_>,
+) -> Result<usize, Refused> {
+    let Some(links) = links else { return Err(Refused(ticket, not_there())) };
+    let Some(lane) = links.lane(slot).map(Rc::clone) else { return Err(Refused(ticket, not_there())) };
+    if slot == Slot::Own
+        && links.select(routed.database())
+        && let Some(select) = requests::select(routed.namespace())
+    {
+        let selecting = routed.beside(select.as_scoped());
+        drop(lane.send(ticket.of_requirement(), &selecting));
+    }
+    links.mark(slot, trace);
+    lane.send(ticket, routed).map_err(|(ticket, failure)| Refused(ticket, failure))
+}
+
+fn not_there() -> crate::upstream::Failure {
+    crate::upstream::Failure {
+        fate: crate::upstream::Fate::NotSent,
+        reason: "the connection has gone".into(),
+        retry_in: None,
+    }
+}
+
+/// Whether a pause holds a request: a transaction like the writes in it.
+fn holds(pause: Pause, spec: &'static CommandSpec, core: &Core) -> bool {
+    pause.holds(spec) || (spec.name == "EXEC" && core.session.has_queued_writes())
+}
+
+/// The tenant's clients, if somebody monitors or pauses them.
+fn oversight(core: &Core, commons: &Commons) -> Option<Arc<TenantClients>> {
+    let clients = commons.clients_of(&core.session)?;
+    let is_overseen = clients.is_monitored() || clients.paused_at(commons.clock.millis()).is_some();
+    is_overseen.then(|| Arc::clone(clients))
+}
+
+/// What the session's own connection in `slot` must be like.
+fn fingerprint_of(core: &Core, slot: Slot) -> Option<Fingerprint> {
+    let namespace = core.session.namespace_ref()?;
+    let version = match slot {
+        Slot::Own => core.session.version(),
+        Slot::Ear => Version::Resp3,
+    };
+    Some(Fingerprint { upstream: namespace.tenant.upstream, version, database: namespace.native })
 }
 
 /// What the upstream of the connection's tenant accepts; before there is a tenant, what the configuration
@@ -201,15 +570,15 @@ fn give(core: &mut Core, commons: &Commons, reply: &[u8]) {
     }
 }
 
-/// The lane for `upstream` and `version`; the one used last if it fits.
+/// The shared lane of this fingerprint; the one used last if it fits.
+#[inline]
 fn lane_for<'l>(
     in_use: &'l mut Option<LaneInUse>,
     commons: &Rc<Commons>,
-    upstream: usize,
-    version: Version,
+    fingerprint: Fingerprint,
 ) -> Option<&'l Rc<Lane<Ticket>>> {
-    if !matches!(in_use, Some((of, in_version, _)) if *of == upstream && *in_version == version) {
-        *in_use = Some((upstream, version, commons.lane(upstream, version)?));
+    if !matches!(in_use, Some((of, _)) if *of == fingerprint) {
+        *in_use = Some((fingerprint, commons.lane(fingerprint)?));
     }
-    in_use.as_ref().map(|(.., lane)| lane)
+    in_use.as_ref().map(|(_, lane)| lane)
 }

@@ -3,15 +3,31 @@
 //! A scenario is a title, its circumstances, and a dialogue:
 //!
 //! ```text
-//! = a title, one sentence : listener acme, upstream 7.0.15      who and what it talks to; both may be left
-//! out, and these are the defaults > SET k 'a b'                         words of a request; quotes as in a
-//! shell, \xHH inside "…"
+//! = a title, one sentence
+//! : listener acme, upstream 7.0.15      who and what it talks to; both may be left out, and these are the defaults
+//! : payloads unchecked                  the upstream does not check what RESTORE brings; or `unknown`, or `denied`
+//! > SET k 'a b'                         words of a request; quotes as in a shell, \xHH inside "…"
+//! >> GET k                              … while the client is owed earlier replies
+//! <- >2\r\n…                            the upstream pushes this over a connection of the session's own
+//! (loses its own connection)            the upstream ends that connection; or the other: `its ear`
+//! (EXEC fails)                          the upstream does not carry it out
+//!
 //! -> SET acme:k 'a b'                   sent upstream in these words …
+//! -> GET acme:k over its own connection … over another connection than the one that all share
 //! -> SET acme:k 'a b' (unwanted)        … or sent, and its reply dropped (CLIENT REPLY)
+//! -> MULTI (for nobody)                 … or sent in the proxy's own right
+//! -> EXEC (…, +PONG\r\n)                … whose reply is made of the upstream's elements and the proxy's
+//! -> SUBSCRIBE acme:a (1 confirmed)     … and confirmed out of band
+//! (gets its own connection)             it must have one first; `its ear` is the one that only brings pushes
+//! (gives back its own connection)       nothing is owed, and nothing needs it any more
+//! (waits)                               asked again when nothing is owed
+//! (composed)                            the answer takes several upstream requests, or the knowledge of other clients
 //! < +PONG\r\n                           answered by the proxy, byte for byte
 //! (silence)                             nothing is said
 //! (close)                               the connection ends, after the answer if there is one
 //! ```
+//!
+//! The lines of the first group are given, those of the second follow from them.
 //!
 //! `: as redis` says that a Redis 7.0 says the same.
 

@@ -1,0 +1,360 @@
+//! A session's own upstream connections: how it gets them, marks them and gives them up.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+use tokio::time::Sleep;
+
+use super::affinity::{Slot, Trace};
+use super::commons::Commons;
+use super::downstream::{Core, Downstream, Phase};
+use super::machine::Session;
+use super::rescue;
+use super::subscriptions::Heard;
+use super::ticket::{Delivery, Ticket};
+use super::ties::Aftermath;
+use crate::metrics::label::LeaseReason;
+use crate::upstream::dedicated::{Clean, Dirty};
+use crate::upstream::{Fingerprint, Holder, Lane, Lease, Leases, Patience, Pushed, Readiness};
+
+/// What the upstream remembers of the session on its own connection.
+enum Own {
+    /// Nothing.
+    Clean(Lease<Clean, Ticket>),
+    /// Watched keys.
+    Watching(Lease<Dirty, Ticket>),
+    /// Subscriptions, tracking, or another database.
+    Stained(Lease<Dirty, Ticket>),
+}
+
+impl Own {
+    fn lane(&self) -> Option<&Rc<Lane<Ticket>>> {
+        match self {
+            Self::Clean(lease) => lease.lane(),
+            Self::Watching(lease) | Self::Stained(lease) => lease.lane(),
+        }
+    }
+
+    /// A request that leaves `trace` is about to be sent.
+    fn marked(self, trace: Trace) -> Self {
+        match (self, trace) {
+            (Self::Clean(lease), Trace::Watch) => Self::Watching(lease.soil()),
+            (Self::Clean(lease), Trace::Stain) => Self::Stained(lease.soil()),
+            (Self::Watching(lease), Trace::Stain) => Self::Stained(lease),
+            // It is given back only when nothing is owed: then this has been answered.
+            (Self::Watching(lease), Trace::Forget) => Self::Clean(lease.unwatched()),
+            (own, _) => own,
+        }
+    }
+}
+
+/// The connections that one session has to itself.
+#[derive(Default)]
+pub(super) struct Links {
+    own: Option<Own>,
+    ear: Option<Lease<Dirty, Ticket>>,
+    /// The native database that the session's own connection has selected.
+    database: Option<u32>,
+    /// It waits for a command that blocks.
+    pub(super) is_blocked: bool,
+    /// Why it is held, as it was last counted.
+    counted: Option<(usize, LeaseReason)>,
+}
+
+impl Links {
+    /// The connection in `slot`.
+    pub(super) fn lane(&self, slot: Slot) -> Option<&Rc<Lane<Ticket>>> {
+        match slot {
+            Slot::Own => self.own.as_ref().and_then(Own::lane),
+            Slot::Ear => self.ear.as_ref().and_then(Lease::lane),
+        }
+    }
+
+    /// A request that leaves `trace` is about to be sent over the connection in `slot`.
+    pub(super) fn mark(&mut self, slot: Slot, trace: Trace) {
+        let patience = match trace {
+            Trace::Waits(patience) => patience,
+            Trace::Nothing | Trace::Watch | Trace::Forget | Trace::Stain => Patience::Usual,
+        };
+        self.is_blocked = matches!(trace, Trace::Waits(_));
+        if let Some(lane) = self.lane(slot) {
+            lane.be_patient(patience);
+        }
+        if slot == Slot::Own {
+            self.own = self.own.take().map(|own| own.marked(trace));
+        }
+    }
+
+    /// Something about the session's own connection is still under way elsewhere: it must not meet another
+    /// session.
+    pub(super) fn stain(&mut self) {
+        self.own = self.own.take().map(|own| own.marked(Trace::Stain));
+    }
+
+    /// The session's own connection must have `database` selected for what is sent next: whether it has not.
+    pub(super) fn select(&mut self, database: Option<u32>) -> bool {
+        if self.database == database {
+            return false;
+        }
+        self.database = database;
+        self.stain();
+        true
+    }
+
+    fn hold(&mut self, slot: Slot, lease: Lease<Clean, Ticket>, database: Option<u32>) {
+        match slot {
+            Slot::Own => (self.own, self.database) = (Some(Own::Clean(lease)), database),
+            Slot::Ear => self.ear = Some(lease.soil()),
+        }
+    }
+
+    /// Whether there is nothing to give up, now that nothing is owed. A subscriber is asked at each message, and
+    /// to describe it anew would take as long as it has patterns.
+    pub(super) fn is_settled(&self, session: &Session) -> bool {
+        !self.is_blocked
+            && !self.is_empty()
+            && (self.own.is_none() || session.needs(Slot::Own))
+            && (self.ear.is_none() || session.needs(Slot::Ear))
+    }
+
+    /// Gives up the connections that the session needs no more. Nothing is owed to it.
+    pub(super) fn settle(&mut self, session: &mut Session, leases: &Leases<Ticket>) {
+        self.is_blocked = false;
+        if self.own.is_some() && !session.needs(Slot::Own) {
+            if let Some(Own::Clean(lease)) = self.own.take() {
+                lease.give_back(leases);
+            }
+            session.released(Slot::Own);
+        }
+        if self.ear.is_some() && !session.needs(Slot::Ear) {
+            self.ear = None;
+            session.released(Slot::Ear);
+        }
+    }
+
+    /// Lets go of connections that have ended, and tells the session.
+    pub(super) fn look(&mut self, session: &mut Session) -> Aftermath {
+        let mut aftermath = Aftermath::GoOn;
+        for slot in [Slot::Own, Slot::Ear] {
+            let has_ended =
+                self.lane(slot).is_some_and(|lane| matches!(lane.readiness(), Readiness::Down(_)));
+            if !has_ended {
+                continue;
+            }
+            match slot {
+                Slot::Own => self.own = None,
+                Slot::Ear => self.ear = None,
+            }
+            if session.lost(slot) == Aftermath::Close {
+                aftermath = Aftermath::Close;
+            }
+        }
+        aftermath
+    }
+
+    /// There is no connection left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.own.is_none() && self.ear.is_none()
+    }
+
+    /// Counts what the connections are held for, if that has changed.
+    pub(super) fn count(&mut self, session: &Session, upstream: usize, commons: &Commons) {
+        let reason = (!self.is_empty()).then(|| self.reason(session));
+        let now = reason.map(|reason| (upstream, reason));
+        if now == self.counted {
+            return;
+        }
+        let mut metrics = commons.metrics.borrow_mut();
+        if let Some((upstream, reason)) = std::mem::replace(&mut self.counted, now) {
+            metrics.lease_left(upstream, reason);
+        }
+        if let Some((upstream, reason)) = now {
+            metrics.lease_entered(upstream, reason);
+        }
+    }
+
+    /// What was counted last: the session ends, and somebody must take it back.
+    pub(super) fn counted(&self) -> Option<(usize, LeaseReason)> {
+        self.counted
+    }
+
+    fn reason(&self, session: &Session) -> LeaseReason {
+        match session.ties() {
+            Some(ties) if !ties.subscriptions.is_empty() => LeaseReason::Subscribed,
+            Some(ties) if ties.tracking.is_some() => LeaseReason::Tracking,
+            _ if self.is_blocked => LeaseReason::Blocked,
+            _ => LeaseReason::Watching,
+        }
+    }
+}
+
+type Permit = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>>>>;
+
+/// How far a session has come with a connection of its own.
+enum Stage {
+    /// It waits until there may be one more.
+    Permit(Permit),
+    /// It waits for the handshake.
+    Connecting(Lease<Clean, Ticket>),
+}
+
+/// A session that waits for a connection of its own.
+pub(super) struct LeaseWait {
+    slot: Slot,
+    fingerprint: Fingerprint,
+    stage: Stage,
+    deadline: Pin<Box<Sleep>>,
+    /// How it ended, for the request that will ask again.
+    outcome: Option<Result<(), Vec<u8>>>,
+}
+
+impl LeaseWait {
+    /// Begins to wait. `None`: there is no such upstream.
+    pub(super) fn begin(commons: &Commons, slot: Slot, fingerprint: Fingerprint) -> Option<Box<Self>> {
+        let permits = commons.leases.permits(fingerprint.upstream)?;
+        let permit = std::sync::Arc::clone(permits).acquire_owned();
+        let deadline = tokio::time::sleep(commons.leases.wait(fingerprint.upstream));
+        let (stage, deadline) = (Stage::Permit(Box::pin(permit)), Box::pin(deadline));
+        Some(Box::new(Self { slot, fingerprint, stage, deadline, outcome: None }))
+    }
+
+    /// Whether there is nothing to do yet but to wait.
+    pub(super) fn is_pending(&mut self, downstream: &Rc<Downstream>, cx: &mut Context<'_>) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        let mut core = downstream.core.borrow_mut();
+        let core = &mut *core;
+        let links = core.links.get_or_insert_default();
+        match self.advance(downstream, &mut core.session, links, cx) {
+            Poll::Ready(outcome) => self.outcome = Some(outcome),
+            Poll::Pending => return true,
+        }
+        false
+    }
+
+    /// As it came out, if it has.
+    pub(super) fn poll(
+        &mut self,
+        downstream: &Rc<Downstream>,
+        session: &mut Session,
+        links: &mut Links,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Vec<u8>>> {
+        match self.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => self.advance(downstream, session, links, cx),
+        }
+    }
+
+    /// Goes on; ready with the error for the client, or when the session holds the connection.
+    fn advance(
+        &mut self,
+        downstream: &Rc<Downstream>,
+        session: &mut Session,
+        links: &mut Links,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Vec<u8>>> {
+        let commons = &downstream.commons;
+        if let Stage::Permit(permit) = &mut self.stage
+            && let Poll::Ready(Ok(permit)) = permit.as_mut().poll(cx)
+        {
+            let holder: Weak<Downstream> = Rc::downgrade(downstream);
+            match commons.lease(self.fingerprint, permit, holder as Weak<dyn Holder<Ticket>>) {
+                Some(lease) => self.stage = Stage::Connecting(lease),
+                None => return Poll::Ready(Err(rescue::text::UPSTREAM_REFUSED_PROXY.to_vec())),
+            }
+        }
+        if let Some(outcome) = self.connected(commons, session, links) {
+            return Poll::Ready(outcome);
+        }
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            commons.metrics.borrow_mut().lease_refused(self.fingerprint.upstream);
+            let upstream = commons.upstream_name(self.fingerprint.upstream);
+            let waited = commons.leases.wait(self.fingerprint.upstream);
+            return Poll::Ready(Err(rescue::no_lease(upstream, waited)));
+        }
+        Poll::Pending
+    }
+
+    fn connected(
+        &mut self,
+        commons: &Commons,
+        session: &mut Session,
+        links: &mut Links,
+    ) -> Option<Result<(), Vec<u8>>> {
+        let Stage::Connecting(lease) = &self.stage else { return None };
+        let lane = lease.lane()?;
+        match lane.readiness() {
+            Readiness::Connecting => None,
+            Readiness::Down(failure) => {
+                let name = commons.upstream_name(self.fingerprint.upstream);
+                Some(Err(rescue::unavailable(name, &failure)))
+            }
+            Readiness::Ready => {
+                let id = lane.client_id();
+                let none = Stage::Permit(Box::pin(std::future::pending()));
+                if let Stage::Connecting(lease) = std::mem::replace(&mut self.stage, none) {
+                    links.hold(self.slot, lease, self.fingerprint.database);
+                }
+                session.leased(self.slot, id);
+                Some(Ok(()))
+            }
+        }
+    }
+}
+
+/// Pushes of the session's own connections.
+impl Holder<Ticket> for Downstream {
+    fn pushed(&self, read: &[u8], frame: &[u8], delivery: &mut Delivery) -> Pushed {
+        let mut core = self.core.borrow_mut();
+        let core = &mut *core;
+        let mut push = BytesMut::new();
+        let database = self.commons.shared_database(&core.session);
+        match core.session.hear(frame, database, &mut push) {
+            Heard::Confirmation => return Pushed::Confirmation,
+            Heard::Message => {}
+            Heard::Invalidation(keys) => self.invalidate(core, keys.as_deref(), &mut push),
+            Heard::Nothing => return Pushed::Event,
+        }
+        if core.phase != Phase::Dead && !push.is_empty() {
+            core.take_push(read, &push);
+            if let Some(this) = self.this.upgrade() {
+                delivery.touch(&this, core);
+            }
+        }
+        Pushed::Event
+    }
+
+    fn changed(&self) {
+        self.wake();
+    }
+}
+
+impl Downstream {
+    /// Nothing is owed: gives up what is needed no more, and counts what is held for what.
+    pub(super) fn settle(&self, core: &mut Core) {
+        let Core { links, session, replies, .. } = core;
+        if let Some(held) = links
+            && replies.is_empty()
+        {
+            held.settle(session, &self.commons.leases);
+        }
+        session.unwind();
+        self.describe(core);
+    }
+
+    /// Lets go of connections that have ended. A client that would be told nothing more is closed.
+    pub(super) fn look_after_links(&self) {
+        let mut core = self.core.borrow_mut();
+        let Core { links: Some(links), session, phase, .. } = &mut *core else { return };
+        if links.look(session) == Aftermath::Close && *phase == Phase::Open {
+            tracing::info!("client closed: its own connection to the upstream has ended");
+            *phase = Phase::Finishing;
+        }
+    }
+}
