@@ -19,3 +19,6 @@ pub(crate) const NOT_SENT: &str = "was not sent";
 
 /// The command may have reached the upstream.
 pub(crate) const PERHAPS_EXECUTED: &str = "may have been executed";
+
+/// What answers a command that cannot be one reply of a transaction.
+pub(crate) const NOT_IN_TRANSACTION: &str = "-ERR Command not allowed inside a transaction\\r\\n";

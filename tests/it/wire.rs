@@ -37,6 +37,14 @@ impl Socket {
         .expect("read timeout can be set");
     }
 
+    fn set_waiting(&self, waits: bool) {
+        match self {
+            Self::Tcp(stream) => stream.set_nonblocking(!waits),
+            Self::Unix(stream) => stream.set_nonblocking(!waits),
+        }
+        .expect("a socket can be told to wait");
+    }
+
     fn finish_sending(&self) -> std::io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -168,14 +176,45 @@ impl Client {
     /// The next complete frame, or why there is none.
     pub(crate) fn try_frame(&mut self) -> Result<Vec<u8>, NoFrame> {
         loop {
-            let waiting = &self.received[self.taken..];
-            if let Some(length) = frame_length(waiting) {
-                let frame = waiting[..length].to_vec();
-                self.taken += length;
+            if let Some(frame) = self.received_frame() {
                 return Ok(frame);
             }
             self.read_more()?;
         }
+    }
+
+    /// Every frame that is here, and whether the peer has closed, without waiting. Only a frame that has begun
+    /// is waited for.
+    pub(crate) fn arrived(&mut self) -> (Vec<Vec<u8>>, bool) {
+        self.socket.set_waiting(false);
+        let is_closed = loop {
+            match self.read_more() {
+                Ok(()) => {}
+                Err(NoFrame::Silent(_)) => break false,
+                Err(NoFrame::Closed(rest)) => {
+                    self.received = rest;
+                    break true;
+                }
+            }
+        };
+        self.socket.set_waiting(true);
+        let mut frames: Vec<_> = std::iter::from_fn(|| self.received_frame()).collect();
+        if !is_closed && self.taken < self.received.len() {
+            frames.push(self.frame());
+        }
+        (frames, is_closed)
+    }
+
+    /// How long the next reads may take.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.socket.set_patience(patience);
+    }
+
+    fn received_frame(&mut self) -> Option<Vec<u8>> {
+        let waiting = &self.received[self.taken..];
+        let frame = waiting[..frame_length(waiting)?].to_vec();
+        self.taken += frame.len();
+        Some(frame)
     }
 
     /// Everything up to the moment the peer closes; a peer that does not close fails the test.

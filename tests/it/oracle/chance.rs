@@ -2,17 +2,41 @@
 //! cost more memory or time than it tells. The state is asked from the direct server, so that only the draws
 //! that really depend on chance are thrown away: `SPOP key 1000` of a set with three members is kept.
 
-use super::coverage::NOT_DRAWN;
+use super::coverage::{IN_SESSIONS, is_refused};
+use super::script::name_of;
 use crate::wire::{Client, Tree};
 
 /// Whether this command is left out, given the data of the direct server.
 pub(super) fn is_unfit(argv: &[Vec<u8>], direct: &mut Client) -> bool {
+    is_left_out(argv) || depends_on_chance(argv, direct)
+}
+
+/// Whether [`depends_on_chance`] looks at what is stored: then the answer is about the moment it is asked for.
+pub(super) fn depends_on_data(argv: &[Vec<u8>]) -> bool {
+    const LOOKED_AT: [&[u8]; 15] = [
+        b"SPOP",
+        b"SRANDMEMBER",
+        b"HRANDFIELD",
+        b"ZRANDMEMBER",
+        b"SORT",
+        b"SORT_RO",
+        b"SSCAN",
+        b"ZSCAN",
+        b"ZRANGEBYLEX",
+        b"ZREVRANGEBYLEX",
+        b"ZLEXCOUNT",
+        b"ZREMRANGEBYLEX",
+        b"ZRANGE",
+        b"ZRANGESTORE",
+        b"DUMP",
+    ];
+    LOOKED_AT.iter().any(|name| argv[0].eq_ignore_ascii_case(name))
+}
+
+/// Whether two servers with the same data may answer differently, or may take long.
+pub(super) fn depends_on_chance(argv: &[Vec<u8>], direct: &mut Client) -> bool {
     let name = argv[0].to_ascii_uppercase();
     let key = argv.get(1).map_or(&b""[..], Vec::as_slice);
-    let is_whole_table = name == b"COMMAND" && argv.len() == 1;
-    if is_whole_table || is_left_out(&name, argv) {
-        return true;
-    }
     match name.as_slice() {
         b"SET" | b"GETEX" | b"SETEX" | b"PSETEX" | b"EXPIRE" | b"PEXPIRE" | b"RESTORE" => {
             expires_soon(&name, argv)
@@ -58,10 +82,9 @@ fn has_member_with_nul(direct: &mut Client, key: &[u8]) -> bool {
 }
 
 /// A mistake in one command may make another one of it: `CLIENT HELP` becomes `CLIENT LIST`.
-fn is_left_out(name: &[u8], argv: &[Vec<u8>]) -> bool {
-    let name = String::from_utf8_lossy(name);
-    let with_next = format!("{name} {}", String::from_utf8_lossy(&word_at(argv, 1)));
-    NOT_DRAWN.iter().flat_map(|(_, names)| *names).any(|left_out| *left_out == name || *left_out == with_next)
+fn is_left_out(argv: &[Vec<u8>]) -> bool {
+    let name = name_of(argv);
+    is_refused(&name) || IN_SESSIONS.contains(&name.as_str())
 }
 
 fn word_at(argv: &[Vec<u8>], index: usize) -> Vec<u8> {

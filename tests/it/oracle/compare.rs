@@ -1,65 +1,28 @@
-//! When two replies are the same. Byte for byte, except for the commands in [`MASKS`].
+//! When two replies are the same. Byte for byte, except for the commands in `exceptions.txt`.
 
+use std::collections::BTreeSet;
+
+use super::exceptions::Likeness;
 use crate::wire::Tree;
-
-/// What a comparison may overlook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Likeness {
-    /// Nothing.
-    Exact,
-    /// The order of the elements.
-    AnyOrder,
-    /// The order of the elements inside the second element.
-    AnyOrderInPage,
-    /// Everything but the type and the number of elements.
-    Shape,
-    /// A difference of two integers up to this.
-    Near(i64),
-    /// How long an entry or a consumer has been idle, in milliseconds.
-    IdleTime,
-    /// Points in time in milliseconds that lie less than a minute apart.
-    Clock,
-}
-
-/// Every command that is not compared byte for byte, and why.
-pub(super) const MASKS: &[(&str, Likeness, &str)] = &[
-    ("SMEMBERS", Likeness::AnyOrder, "order of a hash table depends on the seed of the process"),
-    ("SUNION", Likeness::AnyOrder, "order of a hash table depends on the seed of the process"),
-    ("SINTER", Likeness::AnyOrder, "order of a hash table depends on the seed of the process"),
-    ("SDIFF", Likeness::AnyOrder, "order of a hash table depends on the seed of the process"),
-    ("SPOP", Likeness::AnyOrder, "order of a hash table depends on the seed of the process"),
-    ("SRANDMEMBER", Likeness::AnyOrder, "order of a hash table depends on the seed of the process"),
-    ("SSCAN", Likeness::AnyOrderInPage, "order of a hash table depends on the seed of the process"),
-    ("ACL CAT", Likeness::AnyOrder, "the server keeps its commands in a hash table"),
-    ("TIME", Likeness::Shape, "the clock goes on between the two servers"),
-    ("LASTSAVE", Likeness::Shape, "the servers started at different times"),
-    ("LOLWUT", Likeness::Shape, "a picture drawn at random"),
-    ("ACL GENPASS", Likeness::Shape, "a password drawn at random"),
-    ("TTL", Likeness::Near(2), "the clock goes on between the two servers"),
-    ("EXPIRETIME", Likeness::Near(2), "a relative expiry was set at two different moments"),
-    ("PTTL", Likeness::Near(2000), "the clock goes on between the two servers"),
-    ("PEXPIRETIME", Likeness::Near(2000), "a relative expiry was set at two different moments"),
-    ("OBJECT IDLETIME", Likeness::Near(60), "the clock goes on between the two servers"),
-    ("MEMORY USAGE", Likeness::Near(512), "the stored key is longer by the prefix; members are sampled"),
-    ("XPENDING", Likeness::IdleTime, "entries were delivered at two different moments"),
-    ("XINFO CONSUMERS", Likeness::IdleTime, "consumers were seen at two different moments"),
-    ("XINFO STREAM", Likeness::Clock, "FULL tells when entries were delivered and consumers seen"),
-];
-
-/// How replies of a command are compared.
-pub(super) fn likeness_of(command: &str) -> Likeness {
-    MASKS.iter().find(|(name, ..)| *name == command).map_or(Likeness::Exact, |(_, likeness, _)| *likeness)
-}
 
 /// Whether two replies count as the same.
 pub(super) fn are_alike(likeness: Likeness, left: &[u8], right: &[u8]) -> bool {
-    if left == right {
-        return true;
+    if left == right || likeness.is_about_bytes() {
+        return left == right;
     }
     let (left, right) = (Tree::of(left), Tree::of(right));
     match likeness {
-        Likeness::Exact => false,
+        Likeness::Exact
+        | Likeness::Ids
+        | Likeness::Clients
+        | Likeness::Monitor
+        | Likeness::AnyOrderOfFrames
+        | Likeness::KeysBeforeNull => false,
         Likeness::AnyOrder => in_order(left) == in_order(right),
+        Likeness::AnyOrderOfPairs => in_order_of_pairs(&left) == in_order_of_pairs(&right),
+        Likeness::Part => is_part(&right, &left),
+        Likeness::Type => shape(&left).0 == shape(&right).0,
+        Likeness::Fields => has_fields_of(&right, &left),
         Likeness::AnyOrderInPage => page_in_order(left) == page_in_order(right),
         Likeness::Shape => shape(&left) == shape(&right),
         Likeness::Near(distance) => integer(&left)
@@ -85,6 +48,49 @@ fn page_in_order(tree: Tree) -> Tree {
         Tree::Node(kind, elements) => Tree::Node(kind, elements.into_iter().map(in_order).collect()),
         leaf @ Tree::Leaf(_) => leaf,
     }
+}
+
+fn in_order_of_pairs(tree: &Tree) -> Option<Vec<[Tree; 2]>> {
+    let mut pairs: Vec<[Tree; 2]> = match tree {
+        Tree::Node(_, elements) => elements.as_chunks().0.to_vec(),
+        Tree::Leaf(_) => return None,
+    };
+    pairs.sort();
+    Some(pairs)
+}
+
+fn is_part(part: &Tree, whole: &Tree) -> bool {
+    let whole: BTreeSet<&Tree> = whole.elements().iter().collect();
+    matches!(part, Tree::Node(..)) && part.elements().iter().all(|element| whole.contains(element))
+}
+
+/// Whether every line of one answer of INFO has its field in the other, in the same order; what is told of
+/// databases is compared as well.
+fn has_fields_of(part: &Tree, whole: &Tree) -> bool {
+    let (Tree::Leaf(_), Tree::Leaf(_)) = (part, whole) else { return false };
+    let mut whole_lines = lines_of(whole);
+    lines_of(part).all(|line| whole_lines.any(|other| field(&other) == field(&line)))
+        && databases(part) == databases(whole)
+}
+
+/// Fields that are there once a command has run or failed, in the order of a hash table.
+const PASSING: [&str; 3] = ["cmdstat_", "errorstat_", "latency_percentiles_usec_"];
+
+fn lines_of(tree: &Tree) -> impl Iterator<Item = String> {
+    let text = String::from_utf8_lossy(tree.payload()).into_owned();
+    let is_lasting = |line: &&str| !PASSING.iter().any(|start| line.starts_with(start));
+    text.split("\r\n").filter(is_lasting).map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+fn field(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(name, _)| name)
+}
+
+/// `db0:keys=3` of every database that has keys.
+fn databases(tree: &Tree) -> Vec<String> {
+    let is_database = |line: &String| line.starts_with("db") && line.contains(":keys=");
+    let only_keys = |line: String| line.split(",expires").next().unwrap_or_default().to_owned();
+    lines_of(tree).filter(is_database).map(only_keys).collect()
 }
 
 fn shape(tree: &Tree) -> (u8, usize) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use super::grammar::{Form, Grammar, Shape, quote};
+use crate::wire::{Client, Tree};
 
 /// One command to send to both sides.
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ pub(super) struct Generator {
     pub(super) dumps: BTreeMap<Vec<u8>, Vec<u8>>,
     commands: Vec<String>,
     every_key: Vec<Vec<u8>>,
-    rng: Rng,
+    pub(super) rng: Rng,
 }
 
 /// Of one hundred drawn commands, so many are broken afterwards.
@@ -64,6 +65,24 @@ impl Generator {
         Self { grammar, dumps: BTreeMap::new(), commands, every_key, rng: Rng::with_seed(seed) }
     }
 
+    /// Payloads for RESTORE, made by the server itself.
+    pub(super) fn take_dumps(&mut self, store: &mut Client) {
+        let samples = [
+            ("@string", "str"),
+            ("@list", "list"),
+            ("@hash", "hash"),
+            ("@set", "set"),
+            ("@iset", "iset"),
+            ("@zset", "zset"),
+            ("@stream", "stream2"),
+            ("@hll", "hll"),
+        ];
+        for (name, key) in samples {
+            let payload = Tree::of(&store.call(&["DUMP", key])).payload().to_vec();
+            self.dumps.insert(name.into(), payload);
+        }
+    }
+
     /// The next command, whole or broken.
     pub(super) fn draw(&mut self) -> Case {
         let command = self.commands[self.rng.usize(..self.commands.len())].clone();
@@ -81,6 +100,22 @@ impl Generator {
             self.break_one(&mut argv);
         }
         Case { command, argv, is_resp3: self.rng.bool() }
+    }
+
+    /// A command of a form that is not the grammar's own.
+    pub(super) fn write(&mut self, form: &Shape) -> Vec<Vec<u8>> {
+        let mut argv = Vec::new();
+        Pen { grammar: &self.grammar, every_key: &self.every_key, rng: &mut self.rng }.write(form, &mut argv);
+        argv
+    }
+
+    /// One argument too few or too many.
+    pub(super) fn miscount(&mut self, argv: &mut Vec<Vec<u8>>) {
+        if argv.len() > 1 && self.rng.bool() {
+            argv.pop();
+        } else {
+            argv.push(STRAYS[self.rng.usize(..STRAYS.len())].to_vec());
+        }
     }
 
     /// One mistake that a program or a person makes.

@@ -55,7 +55,7 @@ pub(super) struct Grammar {
 }
 
 /// Commands whose second word belongs to the name.
-const CONTAINERS: [&str; 15] = [
+pub(super) const CONTAINERS: [&str; 15] = [
     "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT",
     "PUBSUB", "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 ];
@@ -103,11 +103,28 @@ impl Grammar {
         self.commands.entry(command.clone()).or_default().push(Form { command, arguments });
     }
 
+    /// Takes over the slots of another file.
+    pub(super) fn take_slots(&mut self, text: &str) {
+        for line in text.lines().filter(|line| line.starts_with("slot ")) {
+            let tokens = tokens(line);
+            self.take_line(&tokens[0], &tokens[1..]);
+        }
+    }
+
     /// All keys that hold something at the start of an epoch.
     pub(super) fn keys_with_data(&self) -> impl Iterator<Item = &Vec<u8>> {
         let empty = ["missing", "dst", "odd"];
         self.keys.iter().filter(move |(kind, _)| !empty.contains(&kind.as_str())).flat_map(|(_, keys)| keys)
     }
+}
+
+/// Reads the shape of a whole command line.
+pub(super) fn shape(line: &str) -> Shape {
+    let tokens = tokens(line);
+    let mut tokens = tokens.iter().peekable();
+    let shape = alternatives(&mut tokens);
+    assert!(tokens.next().is_none(), "unbalanced brackets in {line}");
+    shape
 }
 
 /// A word, or a bracket or bar that stands outside quotes.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::chance::is_unfit;
-use super::compare::{are_alike, likeness_of};
+use super::compare::are_alike;
+use super::exceptions::Exceptions;
 use super::generate::{Case, Generator};
 use super::sides::{self, Side, Snapshot};
-use crate::wire::{NoFrame, Tree, show};
+use crate::wire::{NoFrame, show};
 
 /// Commands between two loads of the data: long enough for states that nobody thought of, short enough to
 /// replay a failure many times.
@@ -35,6 +36,7 @@ const GLOBEX: &[u8] = b"globex:";
 /// Two sides, and what has been sent to both since the data was loaded.
 pub(super) struct Run {
     generator: Generator,
+    exceptions: Exceptions,
     seed: u64,
     left: Side,
     right: Side,
@@ -53,6 +55,7 @@ impl Run {
     pub(super) fn new(left: Side, right: Side, bystander: Bystander, seed: u64) -> Self {
         Self {
             generator: Generator::new(seed),
+            exceptions: Exceptions::read(),
             seed,
             left,
             right,
@@ -70,7 +73,7 @@ impl Run {
     pub(super) fn draw(mut self, cases: u64) {
         println!("oracle: TENANTRY_ORACLE_SEED={} TENANTRY_ORACLE_CASES={cases}", self.seed);
         self.begin_epoch();
-        self.take_dumps();
+        self.generator.take_dumps(&mut self.left.store);
         for number in 1..=cases {
             let case = self.next_case();
             self.step(case);
@@ -100,7 +103,7 @@ impl Run {
         if left.as_ref().is_ok_and(|reply| !reply.starts_with(b"-")) {
             *self.succeeded.entry(case.command.clone()).or_default() += 1;
         }
-        if agree(&case, &left, &right) {
+        if agree(&self.exceptions, &case, &left, &right) {
             self.history.push(case);
         } else {
             self.report(&case, &left, &right);
@@ -161,24 +164,6 @@ impl Run {
         }
     }
 
-    /// Payloads for RESTORE, made by the server itself.
-    fn take_dumps(&mut self) {
-        let samples = [
-            ("@string", "str"),
-            ("@list", "list"),
-            ("@hash", "hash"),
-            ("@set", "set"),
-            ("@iset", "iset"),
-            ("@zset", "zset"),
-            ("@stream", "stream2"),
-            ("@hll", "hll"),
-        ];
-        for (name, key) in samples {
-            let payload = Tree::of(&self.left.store.call(&["DUMP", key])).payload().to_vec();
-            self.generator.dumps.insert(name.into(), payload);
-        }
-    }
-
     fn report(&mut self, case: &Case, left: &Answer, right: &Answer) {
         let seen = self.reported.entry(case.command.clone()).or_default();
         *seen += 1;
@@ -234,7 +219,7 @@ impl Run {
         }
         let Some(last) = last else { return !self.stored_differences().is_empty() };
         let (left, right) = (self.left.answer(last), self.right.answer(last));
-        !agree(last, &left, &right)
+        !agree(&self.exceptions, last, &left, &right)
     }
 
     fn conclude(self, cases: u64) {
@@ -276,9 +261,9 @@ impl Run {
     }
 }
 
-fn agree(case: &Case, left: &Answer, right: &Answer) -> bool {
+fn agree(exceptions: &Exceptions, case: &Case, left: &Answer, right: &Answer) -> bool {
     match (left, right) {
-        (Ok(left), Ok(right)) => are_alike(likeness_of(&case.command), left, right),
+        (Ok(left), Ok(right)) => are_alike(exceptions.likeness_of(&case.command), left, right),
         _ => false,
     }
 }

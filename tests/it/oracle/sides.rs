@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::compare::{Likeness, are_alike};
+use super::compare::are_alike;
+use super::exceptions::Likeness;
 use super::generate::Case;
 use super::grammar::{Grammar, quote};
 use crate::wire::{Client, NoFrame, Tree, show};
@@ -75,7 +76,15 @@ impl Side {
 
 /// Loads the data of the grammar with `prefix` before every key.
 pub(super) fn load(store: &mut Client, grammar: &Grammar, prefix: &[u8]) {
-    for argv in &grammar.load {
+    for argv in load_commands(grammar, prefix) {
+        let reply = store.call(&argv);
+        assert!(!reply.starts_with(b"-"), "{} cannot be loaded: {}", quote(&argv[1]), show(&reply));
+    }
+}
+
+/// The commands that load the data of the grammar with `prefix` before every key.
+pub(super) fn load_commands(grammar: &Grammar, prefix: &[u8]) -> impl Iterator<Item = Vec<Vec<u8>>> {
+    grammar.load.iter().map(move |argv| {
         let mut argv = argv.clone();
         let place = match argv[0].as_slice() {
             b"XGROUP" => 2,
@@ -83,9 +92,8 @@ pub(super) fn load(store: &mut Client, grammar: &Grammar, prefix: &[u8]) {
             _ => 1,
         };
         argv[place] = [prefix, &argv[place]].concat();
-        let reply = store.call(&argv);
-        assert!(!reply.starts_with(b"-"), "{} cannot be loaded: {}", quote(&argv[place]), show(&reply));
-    }
+        argv
+    })
 }
 
 /// Loads keys of the same names for a tenant nobody asks for: of the same types but with other contents, and
