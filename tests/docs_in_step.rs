@@ -1,4 +1,5 @@
-//! The documents say what the code does: errors, names of files and modules, links.
+//! The documents say what the code does: errors, names of files and modules, attempts on another tenant,
+//! links.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tenantry::command::{Lacks, Unidentified, find};
+use tenantry::command::{Lacks, Unidentified, Unlocatable, find};
 use tenantry::resp::{OwnedRequest, ProtocolError};
 use tenantry::session::{Persona, rescue};
 use tenantry::tenant::scope::Unscopable;
@@ -36,6 +37,18 @@ fn originated() -> Vec<String> {
     texts.push(Unscopable::Unsupported { what: "another database" }.to_string());
     texts.extend(literals("src/session/local.rs"));
     texts.extend(literals("src/session/greeting.rs"));
+    texts.extend(constants("src/session/cluster.rs"));
+    texts.extend(literals("src/session/cluster.rs"));
+    for file in
+        ["configure", "keyspace", "subscriptions", "tied", "tracking", "transaction", "reworded", "compose"]
+    {
+        texts.extend(literals(&format!("src/session/{file}.rs")));
+    }
+    for file in ["answer", "kill", "latency", "listing", "slow_log"] {
+        texts.extend(literals(&format!("src/clients/{file}.rs")));
+    }
+    texts.extend(literals("src/tenant/keyspace.rs"));
+    texts.push(Unlocatable::NoCommand.message().to_owned());
     texts
 }
 
@@ -57,14 +70,21 @@ fn first_literal(code: &str) -> Option<String> {
     Some(text(rest.replace("\\r\\n", "\r\n").as_bytes()))
 }
 
+/// Stands where a literal ends and an argument goes on.
+const CUT: &str = "x'";
+
 /// Error texts that a file builds on the spot, with something in place of what it inserts.
 fn literals(path: &str) -> Vec<String> {
     let source = read(path);
-    let strings = source.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("ERR "));
+    let strings = source
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|literal| literal.len() > 4 && literal.starts_with("ERR "));
     // A quotation that another literal closes.
-    let is_cut = |literal: &str| literal.matches('\'').count() % 2 == 1;
+    let is_cut = |literal: &str| literal.ends_with('\'') && literal.matches('\'').count() % 2 == 1;
     strings
-        .map(|literal| if is_cut(literal) { format!("{literal}x'") } else { literal.to_owned() })
+        .map(|literal| if is_cut(literal) { format!("{literal}{CUT}") } else { literal.to_owned() })
         .map(|literal| literal.replace("{attribute_name}", "lib-name"))
         .collect()
 }
@@ -77,7 +97,9 @@ fn of_rescue() -> Vec<String> {
     [
         rescue::no_permission(denied, "default", &Persona::default()),
         rescue::no_permission(denied, "default", &newer),
-        rescue::not_yet(denied, Lacks::Transactions),
+        rescue::not_yet(denied, Lacks::ScriptConfinement),
+        rescue::only_subscriptions(denied),
+        rescue::no_lease("main", Duration::from_secs(2)),
         rescue::unavailable("main", &failure(Fate::NotSent, wait)),
         rescue::unavailable("main", &failure(Fate::NotSent, None)),
         rescue::unavailable("main", &failure(Fate::MayHaveRun, None)),
@@ -117,16 +139,22 @@ fn protocol_errors() -> [ProtocolError; 10] {
 fn documented() -> Vec<String> {
     let page = read("docs/errors.md");
     let rows = page.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| row.split('`').nth(1).unwrap_or_default().to_owned()).collect()
+    rows.map(|row| row.split('`').nth(1).unwrap_or_default().replace("\\|", "|")).collect()
 }
 
-/// Whether `text` is `pattern` with something in place of each `{…}`.
+/// Whether `text` is `pattern` with something in place of each `{…}`, or the beginning of such a text up to an
+/// argument.
 fn is_an_instance(text: &str, pattern: &str) -> bool {
+    let beginning = text.strip_suffix(CUT).zip(pattern.split_once('{'));
+    beginning.is_some_and(|(text, (before, _))| text == before) || is_instance_of(text, pattern)
+}
+
+fn is_instance_of(text: &str, pattern: &str) -> bool {
     let Some((before, rest)) = pattern.split_once('{') else { return text == pattern };
     let Some(mut text) = text.strip_prefix(before) else { return false };
     let rest = rest.split_once('}').map_or("", |(_, rest)| rest);
     loop {
-        if is_an_instance(text, rest) {
+        if is_instance_of(text, rest) {
             return true;
         }
         let Some(next) = text.chars().next() else { return false };
@@ -193,6 +221,36 @@ fn is_an_item(name: &str) -> bool {
     let file = if file.is_dir() { file.join("mod.rs") } else { file };
     let code = fs::read_to_string(file).unwrap_or_default();
     parts.all(|item| code.contains(item))
+}
+
+// ---- docs/threat-model.md ----
+
+/// The titles of the attempts, under those of their chapters.
+fn attempts() -> String {
+    let table = read("tests/it/isolation.txt");
+    let lines = table.lines().filter_map(|line| match line.strip_prefix("## ") {
+        Some(chapter) => Some(format!("\n### {chapter}\n\n")),
+        None => line.strip_prefix("= ").map(|title| format!("- {}\n", title.replace('*', "\\*"))),
+    });
+    lines.chain(["\n".to_owned()]).collect()
+}
+
+#[test]
+fn the_threat_model_lists_the_attempts() {
+    let page = read("docs/threat-model.md");
+    let (before, rest) = page.split_once("<!-- attempts -->\n").expect("the list begins");
+    let (listed, after) = rest.split_once("<!-- end of attempts -->").expect("the list ends");
+    let attempts = attempts();
+    if std::env::var_os("TENANTRY_BLESS").is_some() {
+        let page = format!("{before}<!-- attempts -->\n{attempts}<!-- end of attempts -->{after}");
+        fs::write(root().join("docs/threat-model.md"), page).expect("the page is written");
+        return;
+    }
+    let is_in_step = listed == attempts;
+    assert!(
+        is_in_step,
+        "docs/threat-model.md: write it with TENANTRY_BLESS=1 cargo test --test docs_in_step"
+    );
 }
 
 // ---- Links ----

@@ -197,7 +197,10 @@ fn pure_modules_touch_nothing_outside() {
         if !row_of(&rows, &source.module).is_some_and(|row| row.is_pure) {
             continue;
         }
-        // Tests may read files.
+        // Tests may read files and run what waits.
+        if source.module.ends_with("::tests") {
+            continue;
+        }
         let shipped = source.text.split("#[cfg(test)]").next().unwrap_or_default();
         for line in code(shipped) {
             let found = IMPURE.iter().filter(|word| line.contains(*word));

@@ -46,6 +46,17 @@ fn check_connects_to_the_upstreams_if_asked() {
     assert!(output.status.success());
 }
 
+#[test]
+fn check_says_if_restore_will_be_refused() {
+    let redis = RedisServer::start_with(&["--sanitize-dump-payload", "no"]);
+    let output =
+        tenantry(&["check", "--tenant", "acme", "--workers", "1", "--upstream", &redis.url(), "--connect"]);
+    let last = "upstream 'main' does not say that it checks payloads, so RESTORE will be refused: \
+                set sanitize-dump-payload to 'clients' there\n";
+    assert!(printed(&output).ends_with(last), "{}", printed(&output));
+    assert!(output.status.success());
+}
+
 /// The installed server's version: the test must not depend on it.
 fn version_of(redis: &RedisServer) -> String {
     let info = String::from_utf8(redis.client().call(&["INFO", "server"])).unwrap();

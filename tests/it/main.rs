@@ -11,8 +11,14 @@
     reason = "a broken expectation ends the test; the functions around a test are test code as well"
 )]
 
+mod cluster_persona;
 mod commandline;
+mod cut;
 mod dev;
+mod dialogue;
+mod isolation;
+mod keyspace;
+mod leases;
 mod mutations;
 mod oracle;
 mod protocol;
@@ -22,3 +28,6 @@ mod texts;
 mod tools;
 mod upstream;
 mod wire;
+
+#[path = "../../src/session/transcripts/notation.rs"]
+mod notation;

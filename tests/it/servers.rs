@@ -156,6 +156,12 @@ impl RedisServer {
         assert!(self.try_restart(), "redis-server cannot have port {} again", self.port);
     }
 
+    /// The same, with more options than before.
+    pub(crate) fn restart_with(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(ToString::to_string));
+        self.restart();
+    }
+
     fn try_restart(&mut self) -> bool {
         let mut process = Process::start("redis-server", &mut self.command_line(), REDIS_REMEDY);
         let log = Arc::clone(&process.log);
@@ -180,6 +186,8 @@ impl RedisServer {
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.arg("--unixsocket").arg(self.socket());
         command.args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]);
+        // Without it the proxy forwards no RESTORE.
+        command.args(["--sanitize-dump-payload", "clients"]);
         for limit in ["hash-max-listpack", "zset-max-listpack"] {
             // Hash tables come back in an order that depends on a seed of the process; lists do not.
             command.args([&format!("--{limit}-entries"), "1024", &format!("--{limit}-value"), "4096"]);
@@ -250,6 +258,10 @@ pub(crate) struct Setup {
     pub(crate) upstream: String,
     /// Lines for `[upstream.main]` besides the URL.
     pub(crate) upstream_lines: String,
+    /// Lines at the top of the document.
+    pub(crate) top_lines: &'static str,
+    /// Lines for `[downstream]`.
+    pub(crate) downstream_lines: &'static str,
     /// Sections of the document besides those below.
     pub(crate) sections: &'static str,
     /// Limit of one argument, in the notation of the configuration.
@@ -264,6 +276,8 @@ impl Setup {
         Self {
             upstream: url.into(),
             upstream_lines: "connect_timeout = \"2s\"\nreply_timeout = \"10s\"".into(),
+            top_lines: "",
+            downstream_lines: "",
             sections: "",
             max_bulk: "512MiB",
             workers: 2,
@@ -273,7 +287,7 @@ impl Setup {
     /// The whole configuration file. Tenant `acme` needs no credentials on its own listeners; the listener
     /// without a tenant knows the users below.
     fn document(&self, ports: &Ports, socket: &std::path::Path) -> String {
-        let mut text = format!("workers = {}\n", self.workers);
+        let mut text = format!("workers = {}\n{}\n", self.workers, self.top_lines);
         for (address, tenant) in [
             (format!("127.0.0.1:{}", ports.acme), Some("acme")),
             (format!("127.0.0.1:{}", ports.globex), Some("globex")),
@@ -286,7 +300,7 @@ impl Setup {
             }
         }
         writeln!(text, "[admin]\naddress = \"127.0.0.1:{}\"", ports.admin).unwrap();
-        writeln!(text, "[downstream]\nmax_bulk = \"{}\"", self.max_bulk).unwrap();
+        writeln!(text, "[downstream]\nmax_bulk = \"{}\"\n{}", self.max_bulk, self.downstream_lines).unwrap();
         writeln!(text, "[upstream.main]\nurl = \"{}\"\n{}", self.upstream, self.upstream_lines).unwrap();
         text.push_str(self.sections);
         text.push_str(TENANTS);
@@ -472,6 +486,11 @@ impl Proxy {
     /// Port of the listener that binds to tenant `acme`.
     pub(crate) fn acme_port(&self) -> u16 {
         self.ports.acme
+    }
+
+    /// Where clients say who they are.
+    pub(crate) fn open_port(&self) -> u16 {
+        self.ports.open
     }
 
     /// Port of the listener that binds to tenant `globex`.

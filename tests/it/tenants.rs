@@ -390,3 +390,21 @@ fn messages_reach_the_channel_of_the_tenant_only() {
     assert_eq!("*2\\r\\n$4\\r\\nnews\\r\\n:1\\r\\n", acme.ask("PUBSUB NUMSUB news"));
     assert_eq!("*2\\r\\n$4\\r\\nnews\\r\\n:0\\r\\n", proxy.globex().ask("PUBSUB NUMSUB news"));
 }
+
+#[test]
+fn slow_commands_are_in_the_log_of_the_tenant_that_sent_them_whatever_their_reply() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::before(&redis);
+    let (mut acme, mut direct) = (proxy.acme(), redis.client());
+    direct.ask("CLIENT PAUSE 60 WRITE");
+    acme.send(&[words("SET k v"), words("AUTH globex globex-secret")].concat());
+    assert_eq!("+OK\\r\\n+OK\\r\\n", acme.frames(2).iter().map(|frame| show(frame)).collect::<String>());
+    assert_eq!(":0\\r\\n", acme.ask("SLOWLOG LEN"));
+    acme.ask("RESET");
+    for request in ["SET k v", "LMPOP 1 l LEFT", "INCR k"] {
+        direct.ask("CLIENT PAUSE 60 WRITE");
+        acme.ask(request);
+    }
+    assert_eq!(":3\\r\\n", acme.ask("SLOWLOG LEN"));
+    assert_eq!(":0\\r\\n", proxy.globex().ask("SLOWLOG LEN"));
+}

@@ -190,6 +190,58 @@ fn connections_to_the_upstream_that_nobody_uses_are_closed() {
 }
 
 #[test]
+fn restore_is_for_an_upstream_that_checks_payloads_or_by_the_operators_word() {
+    const REFUSED: &str = "-ERR RESTORE is refused: the upstream does not say that it checks payloads, and a forged \
+                           one can crash it; its operator can set sanitize-dump-payload to \\'clients\\' there\\r\\n";
+    const DENIED: &str = "-NOPERM this user has no permissions to run the \\'restore\\' command\\r\\n";
+    for (checks, restore, expected) in [
+        ("no", "checked", REFUSED),
+        ("clients", "checked", "+OK\\r\\n"),
+        ("yes", "checked", "+OK\\r\\n"),
+        ("no", "always", "+OK\\r\\n"),
+        ("yes", "never", DENIED),
+    ] {
+        let redis = RedisServer::start_with(&["--sanitize-dump-payload", checks]);
+        let mut setup = Setup::for_upstream(redis.url());
+        setup.upstream_lines = format!("restore = \"{restore}\"");
+        let proxy = Proxy::start(&setup);
+        for mut acme in [proxy.acme(), Client::tcp_resp3(proxy.acme_port())] {
+            assert_eq!("+OK\\r\\n", acme.ask("SET k v"));
+            let payload = content(&acme.call(&["DUMP", "k"]));
+            let reply = acme.call(&[b"RESTORE".as_slice(), b"copy", b"0", &payload, b"REPLACE"]);
+            assert_eq!(expected, show(&reply), "{checks}, {restore}");
+        }
+        let copies = if expected == "+OK\\r\\n" { ":1\\r\\n" } else { ":0\\r\\n" };
+        assert_eq!(copies, redis.client().ask("EXISTS acme:copy"), "{checks}, {restore}");
+    }
+}
+
+/// What is in a bulk string.
+fn content(frame: &[u8]) -> Vec<u8> {
+    let start = frame.iter().position(|byte| *byte == b'\n').expect("a bulk string has a length") + 1;
+    frame[start..frame.len() - b"\r\n".len()].to_vec()
+}
+
+#[test]
+fn restore_is_judged_anew_when_the_upstream_comes_back_as_another() {
+    let mut redis = RedisServer::start();
+    let proxy = Proxy::start(&Setup { workers: 1, ..Setup::for_upstream(redis.url()) });
+    let (mut acme, mut patient) = (proxy.acme(), proxy.acme());
+    assert_eq!("+OK\\r\\n", patient.ask("MULTI"));
+    assert_eq!("+QUEUED\\r\\n", patient.ask("RESTORE k 0 x"));
+    assert_eq!("-ERR DUMP payload version or checksum are wrong\\r\\n", acme.ask("RESTORE k 0 x"));
+    redis.kill();
+    redis.restart_with(&["--sanitize-dump-payload", "no"]);
+    let reply = proxy.ask_until_served(&mut acme, "RESTORE k 0 x");
+    assert!(reply.starts_with("-ERR RESTORE is refused: "), "{reply}");
+    let reply = patient.ask("EXEC");
+    assert!(
+        reply.starts_with("-EXECABORT Transaction discarded because of: RESTORE is refused: "),
+        "{reply}"
+    );
+}
+
+#[test]
 fn connection_that_the_upstream_closes_is_opened_again() {
     let redis = RedisServer::start();
     let proxy = Proxy::before(&redis);
