@@ -1,5 +1,6 @@
 //! What a process costs, from `/proc`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
@@ -22,6 +23,24 @@ pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
         nanoseconds += on_cpu.trim().parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Connections of the process to a TCP port of this host.
+pub(crate) fn connections(pid: u32, port: u16) -> anyhow::Result<usize> {
+    let sockets = fs::read_to_string("/proc/net/tcp")?;
+    let port = format!(":{port:04X}");
+    // Remote address, state (1 is established) and inode of a row.
+    let inode = |row: &str| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let is_one = fields.get(2)?.ends_with(&port) && *fields.get(3)? == "01";
+        is_one.then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))?
+    };
+    let inodes: HashSet<String> = sockets.lines().filter_map(inode).collect();
+    let files =
+        fs::read_dir(format!("/proc/{pid}/fd")).with_context(|| format!("process {pid} has ended"))?;
+    // A file may be closed while the directory is read.
+    let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    Ok(links.filter(|link| inodes.contains(&*link.to_string_lossy())).count())
 }
 
 /// Memory of the process that is in RAM, in bytes.

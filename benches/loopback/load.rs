@@ -3,7 +3,7 @@
 //! A closed loop: each connection sends a batch, waits for all its replies, sends the next. Per batch this
 //! costs one write, one read and one look at the clock; nothing is parsed but the framing of replies.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ struct Connection {
 }
 
 impl<'a> Fleet<'a> {
-    /// Connects; nothing is sent yet. Every batch has `depth` requests.
+    /// Connects; nothing is sent yet. Every batch has `depth` replies.
     pub(crate) fn connect(
         address: SocketAddr,
         connections: usize,
@@ -198,6 +198,21 @@ pub(crate) fn send_all(address: SocketAddr, requests: impl Iterator<Item = Vec<u
         await_replies(&mut stream, some.len())?;
     }
     Ok(())
+}
+
+/// One request over a connection of its own; the text of its reply, a bulk string.
+pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<String> {
+    let mut stream = StdStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_read_timeout(Some(DRAIN_LIMIT))?;
+    stream.write_all(request)?;
+    let mut reply = BufReader::new(stream);
+    let mut header = String::new();
+    reply.read_line(&mut header)?;
+    let length =
+        header.trim().strip_prefix('$').with_context(|| format!("no bulk string: {header}"))?.parse()?;
+    let mut text = vec![0; length];
+    reply.read_exact(&mut text)?;
+    Ok(String::from_utf8(text)?)
 }
 
 /// Reads from a blocking connection until so many replies have come.

@@ -16,6 +16,7 @@
 )]
 
 mod cost;
+mod crowd;
 mod load;
 mod options;
 mod replies;
@@ -42,6 +43,9 @@ fn main() -> anyhow::Result<()> {
     for workload in &options.workloads {
         let rounds = round::measure(&stand, workload, &options)?;
         writeln!(out, "{}", report.workload(workload, &rounds))?;
+    }
+    if options.crowd > 0 {
+        writeln!(out, "{}", Report::crowd(options.crowd, &crowd::measure(&stand, &options)?))?;
     }
     let idle = measure_idle(&stand, &options)?;
     writeln!(out, "{}\n{}", Report::idle(&idle), report.summary())?;

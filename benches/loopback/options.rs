@@ -49,6 +49,10 @@ pub(crate) struct Options {
     #[arg(long, env = "BENCH_IDLE", value_delimiter = ',', default_value = "1000,10000")]
     pub(crate) idle: Vec<usize>,
 
+    /// How many clients are blocked, and as many subscribed, beside those that work; 0 to leave this out.
+    #[arg(long, env = "BENCH_CROWD", default_value_t = 200)]
+    pub(crate) crowd: usize,
+
     /// Given by `cargo bench` to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,

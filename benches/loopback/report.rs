@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use crate::crowd::Beside;
 use crate::options::Options;
 use crate::round::{Round, Sample};
 use crate::target::{Idle, Kind, version};
-use crate::workload::Workload;
+use crate::workload::{BESIDE_A_CROWD, Workload};
 
 /// Builds the tables; keeps what the summary needs.
 pub(crate) struct Report {
@@ -26,6 +27,7 @@ struct Line {
     p50_ms: f64,
     p99_ms: f64,
     resident: f64,
+    upstream: [f64; 2],
 }
 
 impl Report {
@@ -55,17 +57,44 @@ impl Report {
     pub(crate) fn workload(&mut self, workload: &Workload, rounds: &[Round]) -> String {
         let mut text = format!(
             "## {}: {}\n\n\
-             | target | ops/s | of direct | proxy CPU µs | of twemproxy | Redis CPU µs | p50 ms | p99 ms | RSS MiB |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+             | target | ops/s | of direct | proxy CPU µs | of twemproxy | Redis CPU µs | p50 ms | p99 ms | RSS MiB | to Redis |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
             workload.name,
             workload.title()
         );
-        for &kind in &self.targets {
+        for &kind in self.targets.iter().filter(|kind| workload.suits(**kind)) {
             let line = Line::of(kind, rounds);
             push_line(&mut text, &line.row(kind));
             if kind == Kind::Tenantry {
                 push_line(&mut self.summary, &line.summary_row(workload));
             }
+        }
+        text
+    }
+
+    /// How a crowd that waits slows down those who do not.
+    pub(crate) fn crowd(size: usize, rounds: &[Vec<Beside>]) -> String {
+        let mut text = format!(
+            "## {}, beside {size} blocked in BLPOP and {size} subscribed\n\n\
+             | target | alone, ops/s | beside them, ops/s | ratio | to Redis |\n|---|---:|---:|---:|---:|\n",
+            BESIDE_A_CROWD.title()
+        );
+        let kinds = rounds.first().map_or(&[][..], |round| round);
+        for Beside { kind, .. } in kinds {
+            let over = |figure: &dyn Fn(&Beside) -> f64| {
+                let of_kind =
+                    |round: &Vec<Beside>| round.iter().find(|one| one.kind == *kind).map_or(f64::NAN, figure);
+                median(rounds, of_kind)
+            };
+            let row = format!(
+                "| {kind} | {} | {} | {} | {} → {} |",
+                shown(over(&|one| one.alone), 0),
+                shown(over(&|one| one.crowded), 0),
+                shown(over(&|one| one.crowded / one.alone), 3),
+                shown(over(&|one| one.upstream[0] as f64), 0),
+                shown(over(&|one| one.upstream[1] as f64), 0),
+            );
+            push_line(&mut text, &row);
         }
         text
     }
@@ -118,12 +147,13 @@ impl Line {
             p50_ms: over(&|sample| sample.p50_ms),
             p99_ms: over(&|sample| sample.p99_ms),
             resident: is_proxy(over(&|sample| sample.resident as f64)),
+            upstream: [0, 1].map(|when| is_proxy(over(&|sample| sample.upstream[when] as f64))),
         }
     }
 
     fn row(&self, kind: Kind) -> String {
         format!(
-            "| {kind} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {kind} | {} | {} | {} | {} | {} | {} | {} | {} | {} → {} |",
             shown(self.commands_per_second, 0),
             shown(self.of_direct, 2),
             shown(self.proxy_us, 2),
@@ -131,7 +161,9 @@ impl Line {
             shown(self.redis_us, 2),
             shown(self.p50_ms, 2),
             shown(self.p99_ms, 2),
-            shown(self.resident / f64::from(1 << 20), 1)
+            shown(self.resident / f64::from(1 << 20), 1),
+            shown(self.upstream[0], 0),
+            shown(self.upstream[1], 0)
         )
     }
 
@@ -153,7 +185,7 @@ fn sample(round: &Round, kind: Kind) -> Option<&Sample> {
     round.iter().find(|sample| sample.kind == kind)
 }
 
-fn median(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
+fn median<R>(rounds: &[R], figure: impl Fn(&R) -> f64) -> f64 {
     let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;

@@ -26,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) p99_ms: f64,
     /// Memory of the proxy under this load, in bytes; 0 for direct.
     pub(crate) resident: u64,
+    /// Connections from the proxy to Redis, before and under this load; 0 for direct.
+    pub(crate) upstream: [usize; 2],
 }
 
 /// All targets of one round, measured one after the other.
@@ -33,7 +35,7 @@ pub(crate) type Round = Vec<Sample>;
 
 /// Measures every target in every round. The order rotates, so that nobody is always first.
 pub(crate) fn measure(stand: &Stand, workload: &Workload, options: &Options) -> anyhow::Result<Vec<Round>> {
-    let targets = stand.start_all(&options.targets)?;
+    let targets = stand.start_all(options.targets.iter().filter(|kind| workload.suits(**kind)))?;
     for target in &targets {
         load::send_all(target.address, workload.preload())
             .with_context(|| format!("{}: filling the keys through {}", workload.name, target.kind))?;
@@ -54,14 +56,15 @@ pub(crate) fn measure(stand: &Stand, workload: &Workload, options: &Options) -> 
     Ok(rounds)
 }
 
-fn measure_one(
+pub(crate) fn measure_one(
     stand: &Stand,
     target: &Target,
     workload: &Workload,
     batches: &[Box<[u8]>],
     seconds: f64,
 ) -> anyhow::Result<Sample> {
-    let mut fleet = Fleet::connect(target.address, workload.connections, batches, workload.depth)?;
+    let held = stand.upstream_connections(target)?;
+    let mut fleet = Fleet::connect(target.address, workload.connections, batches, workload.replies())?;
     fleet.drive(WARM_UP)?;
     let before = (target.cpu_time()?, cost::cpu_time(stand.redis_pid())?, load::now());
     let mut tally = fleet.drive(Duration::from_secs_f64(seconds))?;
@@ -69,6 +72,7 @@ fn measure_one(
     let proxy = target.cpu_time()?.saturating_sub(before.0);
     let redis = cost::cpu_time(stand.redis_pid())?.saturating_sub(before.1);
     let resident = target.resident()?;
+    let upstream = [held, stand.upstream_connections(target)?];
     fleet.drain()?;
     tally.latencies.sort_unstable();
     let commands = (tally.batches * workload.depth).max(1) as f64;
@@ -80,6 +84,7 @@ fn measure_one(
         p50_ms: quantile(&tally.latencies, 0.50),
         p99_ms: quantile(&tally.latencies, 0.99),
         resident,
+        upstream,
     })
 }
 

@@ -137,8 +137,22 @@ impl Stand {
         self.redis.process.as_ref().map_or(0, OwnedProcess::id)
     }
 
-    pub(crate) fn start_all(&self, targets: &[Kind]) -> anyhow::Result<Vec<Target>> {
-        targets.iter().map(|&kind| self.start(kind)).collect()
+    /// Where Redis itself is.
+    pub(crate) fn redis_address(&self) -> SocketAddr {
+        self.redis.address
+    }
+
+    /// Connections of a proxy to Redis; none for direct.
+    pub(crate) fn upstream_connections(&self, target: &Target) -> anyhow::Result<usize> {
+        let process = target.process.as_ref();
+        process.map_or(Ok(0), |process| cost::connections(process.id(), self.redis.address.port()))
+    }
+
+    pub(crate) fn start_all<'a>(
+        &self,
+        targets: impl Iterator<Item = &'a Kind>,
+    ) -> anyhow::Result<Vec<Target>> {
+        targets.map(|&kind| self.start(kind)).collect()
     }
 
     /// Starts a target of its own; Redis itself is there already.
@@ -277,7 +291,7 @@ fn await_answer(process: &mut OwnedProcess, address: SocketAddr, log: &PathBuf) 
 }
 
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for, see await_answer")]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
 

@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use crate::target::Kind;
+
 /// Keys of a workload with small values; fewer when the values are large, see [`Workload::keys`].
 const KEYS: usize = 10_000;
 
@@ -11,13 +13,20 @@ const BYTES_PREPARED: usize = 16 << 20;
 /// Requests are the same in every run.
 const SEED: u64 = 20_260_101;
 
+/// Commands between `MULTI` and `EXEC`.
+const COMMANDS_OF_A_TRANSACTION: usize = 5;
+
 /// What one command does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Get,
     Set,
+    /// `GET` or `SET`, by chance.
+    Mixed,
     /// `MGET` of ten keys, counted as one command.
     MgetTen,
+    /// Five commands between `MULTI` and `EXEC`, counted as one command.
+    Transaction,
 }
 
 /// One row of the benchmark.
@@ -42,7 +51,7 @@ const fn workload(
 }
 
 /// All workloads, in the order in which they are measured.
-pub(crate) static ALL: [Workload; 12] = [
+pub(crate) static ALL: [Workload; 13] = [
     workload("get64", Verb::Get, 64, 50, 1),
     workload("set64", Verb::Set, 64, 50, 1),
     workload("get64-p16", Verb::Get, 64, 50, 16),
@@ -55,7 +64,11 @@ pub(crate) static ALL: [Workload; 12] = [
     workload("get64k", Verb::Get, 64 << 10, 50, 1),
     workload("set64k", Verb::Set, 64 << 10, 50, 1),
     workload("mget10", Verb::MgetTen, 64, 50, 1),
+    workload("multi5", Verb::Transaction, 64, 50, 1),
 ];
+
+/// What goes on beside a crowd that waits, see [`crate::crowd`].
+pub(crate) static BESIDE_A_CROWD: Workload = workload("crowd", Verb::Mixed, 64, 50, 1);
 
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|workload| workload.name)
@@ -67,13 +80,35 @@ pub(crate) fn named(name: &str) -> Result<&'static Workload, String> {
         .ok_or_else(|| format!("no workload `{name}`; there are {}", names().collect::<Vec<_>>().join(", ")))
 }
 
+impl Verb {
+    /// Replies to one command as it is counted here: a transaction is seven requests.
+    fn replies(self) -> usize {
+        match self {
+            Self::Get | Self::Set | Self::Mixed | Self::MgetTen => 1,
+            Self::Transaction => 2 + COMMANDS_OF_A_TRANSACTION,
+        }
+    }
+}
+
 impl Workload {
+    /// Replies to one batch.
+    pub(crate) fn replies(&self) -> usize {
+        self.depth * self.verb.replies()
+    }
+
+    /// Whether a target can do this at all: twemproxy closes the connection on `MULTI`.
+    pub(crate) fn suits(&self, kind: Kind) -> bool {
+        !(self.verb == Verb::Transaction && kind == Kind::Twemproxy)
+    }
+
     /// For people: `GET 64 B, 50 connections, depth 1`.
     pub(crate) fn title(&self) -> String {
         let verb = match self.verb {
             Verb::Get => "GET",
             Verb::Set => "SET",
+            Verb::Mixed => "GET or SET",
             Verb::MgetTen => "MGET of 10 ×",
+            Verb::Transaction => "MULTI, 5 × GET or SET, EXEC of",
         };
         let (size, unit) = if self.value < 1024 { (self.value, "B") } else { (self.value >> 10, "KiB") };
         format!("{verb} {size} {unit}, {} connections, depth {}", self.connections, self.depth)
@@ -103,12 +138,20 @@ impl Workload {
     }
 
     fn write_command(&self, batch: &mut Vec<u8>, value: &[u8], rng: &mut Rng) {
-        let mut key = || key_name(rng.usize(..self.keys()));
+        let key = |rng: &mut Rng| key_name(rng.usize(..self.keys()));
         match self.verb {
-            Verb::Get => write_request(batch, &[b"GET", &key()]),
-            Verb::Set => write_request(batch, &[b"SET", &key(), value]),
+            Verb::Get => write_request(batch, &[b"GET", &key(rng)]),
+            Verb::Set => write_request(batch, &[b"SET", &key(rng), value]),
+            Verb::Mixed => write_get_or_set(batch, value, &key(rng), rng),
+            Verb::Transaction => {
+                write_request(batch, &[b"MULTI"]);
+                for _ in 0..COMMANDS_OF_A_TRANSACTION {
+                    write_get_or_set(batch, value, &key(rng), rng);
+                }
+                write_request(batch, &[b"EXEC"]);
+            }
             Verb::MgetTen => {
-                let keys: [Vec<u8>; 10] = std::array::from_fn(|_| key());
+                let keys: [Vec<u8>; 10] = std::array::from_fn(|_| key(rng));
                 let mut arguments: Vec<&[u8]> = vec![b"MGET"];
                 arguments.extend(keys.iter().map(Vec::as_slice));
                 write_request(batch, &arguments);
@@ -131,6 +174,14 @@ pub(crate) fn request(arguments: &[&[u8]]) -> Vec<u8> {
     let mut buffer = Vec::new();
     write_request(&mut buffer, arguments);
     buffer
+}
+
+fn write_get_or_set(batch: &mut Vec<u8>, value: &[u8], key: &[u8], rng: &mut Rng) {
+    if rng.bool() {
+        write_request(batch, &[b"GET", key]);
+    } else {
+        write_request(batch, &[b"SET", key, value]);
+    }
 }
 
 fn key_name(number: usize) -> Vec<u8> {
