@@ -62,10 +62,17 @@ pub(super) enum Watch {
     /// None.
     #[default]
     Nothing,
-    /// Some, on the session's own connection.
-    Keys,
+    /// So many, each `WATCH` counted as it came, on the session's own connection.
+    Keys(usize),
     /// Some, on a connection that has been lost since: they may have changed.
     Lost,
+}
+
+impl Watch {
+    /// Whether the upstream watches keys for the session.
+    pub(super) fn is_upstream(self) -> bool {
+        matches!(self, Self::Keys(_))
+    }
 }
 
 /// The ties of one session.
@@ -77,8 +84,6 @@ pub(super) struct Affinity {
     pub(super) ear: Option<u64>,
     pub(super) transaction: Option<Transaction>,
     pub(super) watch: Watch,
-    /// How many keys, each `WATCH` counted as it came.
-    pub(super) watched: usize,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: Option<Tracking>,
     /// The database before an `EXEC` that has selected another, until it is known to have been carried out.
@@ -94,9 +99,9 @@ impl Affinity {
         let tracking = self.tracking.as_ref();
         match (slot, version) {
             (Slot::Own, Version::Resp2) => {
-                self.watch == Watch::Keys || tracking.is_some_and(Tracking::is_redirected)
+                self.watch.is_upstream() || tracking.is_some_and(Tracking::is_redirected)
             }
-            (Slot::Own, Version::Resp3) => self.watch == Watch::Keys || tracking.is_some() || is_subscribed,
+            (Slot::Own, Version::Resp3) => self.watch.is_upstream() || tracking.is_some() || is_subscribed,
             (Slot::Ear, Version::Resp2) => is_subscribed || tracking.is_some_and(Tracking::is_redirected),
             (Slot::Ear, Version::Resp3) => false,
         }
@@ -104,7 +109,6 @@ impl Affinity {
 
     /// What was watched is watched no more; what it was.
     pub(super) fn forget_watched(&mut self) -> Watch {
-        self.watched = 0;
         std::mem::take(&mut self.watch)
     }
 

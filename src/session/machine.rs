@@ -557,11 +557,12 @@ impl Session {
     /// So many more keys are watched; `false`: they would be too many.
     fn watch(&mut self, keys: usize) -> bool {
         let affinity = self.affinity.get_or_insert_default();
-        let watched = affinity.watched.saturating_add(keys);
+        let already = if let Watch::Keys(count) = affinity.watch { count } else { 0 };
+        let watched = already.saturating_add(keys);
         if watched > MAX_WATCHED {
             return false;
         }
-        (affinity.watch, affinity.watched) = (Watch::Keys, watched);
+        affinity.watch = Watch::Keys(watched);
         true
     }
 

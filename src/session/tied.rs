@@ -96,7 +96,7 @@ pub(super) fn queue(
 fn exec(session: &mut Session, moment: Moment<'_>, answer: &mut BytesMut) -> Result<Step<'static>, Refusal> {
     let Some(affinity) = &mut session.affinity else { return Err(text::EXEC_WITHOUT_MULTI.to_vec()) };
     let Some(transaction) = &affinity.transaction else { return Err(text::EXEC_WITHOUT_MULTI.to_vec()) };
-    let is_watching = affinity.watch == Watch::Keys;
+    let is_watching = affinity.watch.is_upstream();
     // What was sent over the session's own connection goes first.
     if moment.is_owed && affinity.own.is_some() && !affinity.needs(Slot::Own, session.version) {
         return Ok(Step::Wait);
@@ -189,7 +189,7 @@ fn end_transaction(
 fn forget_watched(session: &mut Session, is_wanted: bool, due: Due) -> Option<Step<'static>> {
     let namespace = session.namespace()?;
     let affinity = session.affinity.as_mut()?;
-    if affinity.forget_watched() != Watch::Keys {
+    if !affinity.forget_watched().is_upstream() {
         return None;
     }
     let over = Over::Leased(Slot::Own, Trace::Forget);

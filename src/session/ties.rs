@@ -52,7 +52,7 @@ impl Session {
     pub fn lost(&mut self, slot: Slot) -> Aftermath {
         let Some(affinity) = &mut self.affinity else { return Aftermath::GoOn };
         let told = !affinity.subscriptions.is_empty() || affinity.tracking.is_some();
-        if slot == Slot::Own && affinity.watch == Watch::Keys {
+        if slot == Slot::Own && affinity.watch.is_upstream() {
             affinity.watch = Watch::Lost;
         }
         self.released(slot);
