@@ -4,7 +4,8 @@
 //! A row shows what it does not share with its kind: `..keyed(group)` and its siblings below give the rest.
 //! The facts were read from running servers (Redis 7.0.15, 8.0.6, 8.6.3 with modules, Valkey 9.1.2,
 //! `RediSearch` 2.6.20) and, where a row says [`Documented`], from published metadata up to Redis 8.10.
-//! `tests/command_table.rs` compares every row that the installed server knows with what that server says.
+//! `tests/beside_redis/command_table.rs` compares every row that the installed server knows with what that
+//! server says.
 
 use super::service::Service;
 use super::spec::Access::{self, Overwrite, ReadOnly, ReadWrite, Remove, Varies};

@@ -22,6 +22,7 @@ mod leases;
 mod mutations;
 mod oracle;
 mod protocol;
+mod regressions;
 mod servers;
 mod tenants;
 mod texts;

@@ -1,4 +1,4 @@
-//! How transcripts are written; shared with `tests/transcripts.rs`, which tries them on a real server.
+//! How transcripts are written; shared with `tests/beside_redis/transcripts.rs`, which tries them on a real server.
 //!
 //! A scenario is a title, its circumstances, and a dialogue:
 //!

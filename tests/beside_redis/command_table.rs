@@ -1,37 +1,20 @@
 //! The table of commands against a running server: what `COMMAND` says about every row, what `COMMAND
 //! GETKEYS` finds in generated requests, and how the server words its refusal of malformed ones once their
 //! names are rewritten.
-//!
-//! Needs `redis-server` (7.0 or later) on the `PATH`.
-
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking and prints its seed; the harness of `tests/it` offers more than is used here"
-)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-#[path = "it/servers.rs"]
-mod servers;
-#[path = "it/texts.rs"]
-mod texts;
-#[path = "it/wire.rs"]
-mod wire;
-
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame;
-use servers::RedisServer;
 use tenantry::command::{
     Access, CommandSpec, Connection, Evidence, Flags, Located, NameKind, NameSpec, Operands, Service,
     Subcommands, TABLE, find, identify, locate,
 };
 use tenantry::resp::OwnedRequest;
+
+use crate::servers::RedisServer;
 
 /// A connection that waits for each reply.
 struct Client {

@@ -1,27 +1,13 @@
 //! The proxy's glob finds what a real server's `KEYS` finds.
 
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking; the harness of `tests/it` offers more than is used here"
-)]
-
 use std::collections::BTreeSet;
-
-#[path = "it/servers.rs"]
-mod servers;
-#[path = "it/texts.rs"]
-mod texts;
-#[path = "it/wire.rs"]
-mod wire;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use servers::RedisServer;
 use tenantry::command::glob;
-use wire::{Client, Tree, show};
+
+use crate::servers::RedisServer;
+use crate::wire::{Client, Tree, show};
 
 /// Every byte that means something in a pattern, and two that do not.
 const ALPHABET: &[u8] = b"ab*?[]^-\\";

@@ -1,30 +1,13 @@
 //! What a real server says of itself, cut to what a tenant may see: `COMMAND` and its kin, `ACL CAT`,
 //! `CONFIG GET`, `INFO`; and the cluster of one node beside a real one.
 //!
-//! A second implementation, over trees instead of bytes, says what has to be left. Needs `redis-server` 7.0
-//! on the `PATH`.
-
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking; the harness of `tests/it` offers more than is used here"
-)]
+//! A second implementation, over trees instead of bytes, says what has to be left.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[path = "it/servers.rs"]
-mod servers;
-#[path = "it/texts.rs"]
-mod texts;
-#[path = "it/wire.rs"]
-mod wire;
-
 use bytes::BytesMut;
-use servers::RedisServer;
 use tenantry::command::{Located, Service, TABLE, find, identify, locate};
 use tenantry::resp::reply::ReplyWriter;
 use tenantry::resp::{OwnedRequest, Progress, ReplyScanner, Version};
@@ -35,7 +18,9 @@ use tenantry::tenant::directory::{DatabaseKind, Directory, Namespace, TenantEntr
 use tenantry::tenant::prefix::TenantName;
 use tenantry::tenant::{UpstreamLimits, scope};
 use tenantry::upstream::Greeting;
-use wire::{Client, Tree, show};
+
+use crate::servers::{self, RedisServer};
+use crate::wire::{Client, PATIENCE, Tree, show};
 
 // ---- Replies as trees ----
 
@@ -516,7 +501,7 @@ fn cluster() -> RedisServer {
     let server = RedisServer::start_with(&[announced.as_slice(), &own].concat());
     let mut client = server.client();
     assert_eq!("+OK", client.ask("CLUSTER ADDSLOTSRANGE 0 16383").trim_end_matches("\\r\\n"));
-    let deadline = servers::now() + wire::PATIENCE;
+    let deadline = servers::now() + PATIENCE;
     while !client.ask("CLUSTER INFO").contains("cluster_state:ok") {
         assert!(servers::now() < deadline, "the cluster does not get ready");
         // It looks at its state ten times a second and tells nobody; in the meantime it waits for a replica.

@@ -1,22 +1,8 @@
-//! Defects that an attack on the proxy found, each as what a client saw. The harness is that of `tests/it`.
+//! Defects that an attack on the proxy found, each as what a client saw.
 
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a broken expectation ends the test; the harness offers more than is used here"
-)]
-
-#[path = "it/servers.rs"]
-mod servers;
-#[path = "it/texts.rs"]
-mod texts;
-#[path = "it/wire.rs"]
-mod wire;
-
-use servers::{Proxy, RedisServer, Setup};
-use wire::{Client, command, show, words};
+use crate::servers::{Proxy, RedisServer, Setup};
+use crate::texts::UNAVAILABLE;
+use crate::wire::{Client, command, show, words};
 
 /// One worker, so that its memory is easy to reason about.
 fn one_worker(redis: &RedisServer) -> Proxy {
@@ -151,6 +137,6 @@ fn what_the_upstream_says_to_the_proxy_is_not_shown_to_tenants() {
     let proxy = Proxy::start_unready(&setup);
     proxy.wait_for_readiness(503, "INFO failed");
     let reply = proxy.acme().ask("GET k");
-    assert!(reply.starts_with(texts::UNAVAILABLE), "{reply}");
+    assert!(reply.starts_with(UNAVAILABLE), "{reply}");
     assert!(reply.contains(": the upstream refused the proxy; the command was not sent"), "{reply}");
 }

@@ -1,27 +1,9 @@
 //! What is answered from a tenant's clients is what a real server answers about its own, byte for byte.
-//!
-//! Needs `redis-server` 7.0 on the `PATH`: error texts differ between releases.
-
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking; the harness of `tests/it` offers more than is used here"
-)]
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
-#[path = "it/servers.rs"]
-mod servers;
-#[path = "it/texts.rs"]
-mod texts;
-#[path = "it/wire.rs"]
-mod wire;
-
-use servers::RedisServer;
 use tenantry::clients::{
     Card, Facts, Marks, Origin, Outcome, Question, SlowEntry, TenantClients, answer, client_line,
     logged_args, monitor_line,
@@ -29,7 +11,9 @@ use tenantry::clients::{
 use tenantry::command::{find, identify};
 use tenantry::resp::reply::ReplyWriter;
 use tenantry::resp::{OwnedRequest, Version};
-use wire::{Client, Tree, show};
+
+use crate::servers::RedisServer;
+use crate::wire::{Client, Tree, show};
 
 const RELEASE: (u32, u32) = (7, 0);
 
@@ -214,7 +198,7 @@ fn a_client_that_kills_itself_hears_of_it_before_the_end() {
         let mut client = server.client();
         let card = card_of(&mut client);
         let args = form(&card.origin().addr);
-        client.send(&wire::command(&args));
+        client.send(&crate::wire::command(&args));
         let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
         let (written, outcome) = ours(&card, &args, Version::Resp2);
         assert_eq!((show(&client.until_closed()), Outcome::CloseAfterReply), (show(&written), outcome));
@@ -305,7 +289,7 @@ fn a_blocked_client_shows_it() {
     let server = RedisServer::start();
     let (mut observer, mut client) = (server.client(), server.client());
     let card = card_of(&mut client);
-    client.send(&wire::words("BLPOP q 0"));
+    client.send(&crate::wire::words("BLPOP q 0"));
     card.touch(u16::try_from(find("BLPOP").expect("in the table").index()).expect("small"), 1000);
     card.set_blocked(true);
     // The server counts it as blocked in the same turn in which it shows it.

@@ -1,14 +1,4 @@
 //! Where a transcript of `src/session/transcripts` says `as redis`, a real server says the same.
-//!
-//! Needs `redis-server` 7.0 on the `PATH`: error texts differ between releases.
-
-#![allow(
-    dead_code,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking; the harness of `tests/it` offers more than is used here"
-)]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -16,18 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-#[path = "../src/session/transcripts/notation.rs"]
-mod notation;
-#[path = "it/servers.rs"]
-mod servers;
-#[path = "it/texts.rs"]
-mod texts;
-#[path = "it/wire.rs"]
-mod wire;
-
-use notation::{Scenario, escaped, scenarios, unescaped, words};
-use servers::RedisServer;
 use tenantry::resp::OwnedRequest;
+
+use crate::notation::{Scenario, escaped, scenarios, unescaped, words};
+use crate::servers::RedisServer;
 
 /// Long enough for any answer; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
