@@ -45,6 +45,14 @@ time (`max_leases`, `lease_wait`), a server that cannot be reached, a reply that
 
 ";
 
+const CLUSTER_INTRODUCTION: &str = "
+### Differences on a cluster
+
+In front of a Redis Cluster everything above holds, and besides these. A tenant with `colocate = true` has all its
+keys in one slot, and reads none of the errors below.
+
+";
+
 const NOT_SERVED: &str = "
 `SWAPDB` is refused wherever databases lie. Native ones are shared by all tenants, so the server would swap
 those of everybody; of virtual ones the number is part of every key's name, so swapping two would be renaming
@@ -64,6 +72,71 @@ struct Difference {
 const fn differs(commands: &'static [&'static str], here: &'static str, because: &'static str) -> Difference {
     Difference { commands, here, because }
 }
+
+/// Where a served command differs from Redis because the upstream is a cluster.
+const CLUSTER_DIFFERENCES: &[Difference] = &[
+    differs(
+        &[
+            "MSETNX",
+            "RENAME",
+            "COPY",
+            "SMOVE",
+            "LMOVE",
+            "SUNION",
+            "ZINTERSTORE",
+            "PFCOUNT",
+            "BITOP",
+            "BLPOP",
+            "XREAD",
+        ],
+        "`CROSSSLOT Keys in request don't hash to the same slot`, unless the keys do; the same for every other command with \
+         several keys but those of the next entry, and at `EXEC` for a transaction whose keys do not. Keys with one hash tag \
+         (`{user:7}:a`, `{user:7}:b`) do",
+        "the server refuses it: it would have to happen on several nodes at once",
+    ),
+    differs(
+        &["MGET", "MSET", "DEL", "UNLINK", "EXISTS", "TOUCH", "JSON.MGET"],
+        "keys may be anywhere, but what is done to those of different slots is not done at one moment; if some of it fails, \
+         the error is the reply and the rest is done",
+        "they are cut into one request for each slot",
+    ),
+    differs(
+        &["WATCH"],
+        "keys of one node at a time. `EXEC` answers null also if a watched key has moved to another node, and `CROSSSLOT` if \
+         the transaction is for another one; so does a command that blocks on a key of another node",
+        "each node knows its own keys and connections only",
+    ),
+    differs(
+        &["CLIENT TRACKING"],
+        "refused",
+        "each node knows its own connections only, and this version has one for a client",
+    ),
+    differs(
+        &["SCAN", "KEYS", "DBSIZE", "RANDOMKEY", "FLUSHDB", "FLUSHALL"],
+        "a key whose slot moves between nodes meanwhile may be missed by `SCAN`, or come twice; the others begin again if nodes \
+         change, three times at most",
+        "nodes are walked one after the other",
+    ),
+    differs(&["CLIENT UNBLOCK"], "does not end a `WAIT`", "it is several, one on each primary"),
+    differs(
+        &["SORT", "SORT_RO"],
+        "`BY` and `GET` with patterns are refused, by releases before 7.4 also where all keys have one tag",
+        "the server cannot know which slots the pattern leads to",
+    ),
+    differs(
+        &["PUBLISH"],
+        "after a tenant's channels have moved to another node, by resharding or a failover, it counts those that have \
+         subscribed since, and so do `PUBSUB CHANNELS` and `NUMSUB` if the former node is no primary any more. Messages \
+         reach all",
+        "each node counts its own subscribers, and these stay where they are: moved, they would lose messages or hear \
+         them twice",
+    ),
+    differs(
+        &["SSUBSCRIBE"],
+        "a message that is published while its channel moves to another node may be lost",
+        "the former node ends the subscription, and the next one must be asked for it",
+    ),
+];
 
 /// Where a served command differs from Redis. Refused commands say so in their own rows, and remarks there say
 /// what concerns one command alone.
@@ -244,10 +317,9 @@ const DIFFERENCES: &[Difference] = &[
 pub fn commands_markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     page.push_str(DIFFERENCES_INTRODUCTION);
-    for Difference { commands, here, because } in DIFFERENCES {
-        let names = commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        push(&mut page, format_args!("- {names}: {here}.\n  *Why:* {because}.\n"));
-    }
+    list(&mut page, DIFFERENCES);
+    page.push_str(CLUSTER_INTRODUCTION);
+    list(&mut page, CLUSTER_DIFFERENCES);
     page.push_str(NOT_SERVED);
     for (group, title) in CHAPTERS {
         push(
@@ -264,6 +336,13 @@ pub fn commands_markdown() -> String {
         }
     }
     page
+}
+
+fn list(page: &mut String, differences: &[Difference]) {
+    for Difference { commands, here, because } in differences {
+        let names = commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        push(page, format_args!("- {names}: {here}.\n  *Why:* {because}.\n"));
+    }
 }
 
 /// All groups, in the order of the document.

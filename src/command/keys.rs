@@ -30,12 +30,26 @@ pub struct Located {
     /// The connection that this request needs: that of its command, made definite (`XREAD` with `BLOCK` is
     /// [`Connection::Blocking`]).
     pub connection: Connection,
+    /// Marks from this position on are there for safety: the server takes none of them for a key, so they do not
+    /// decide which node is asked.
+    pub unkeyed_from: Option<u32>,
 }
 
 impl Located {
     /// No names yet.
     pub fn new() -> Self {
-        Self { marks: SmallVec::new(), connection: Connection::None }
+        Self { marks: SmallVec::new(), connection: Connection::None, unkeyed_from: None }
+    }
+
+    /// The positions of what the server takes for names, and so looks for in its slots.
+    pub fn keyed(&self) -> impl Iterator<Item = &Mark> {
+        let end = self.unkeyed_from.unwrap_or(u32::MAX);
+        self.marks.iter().filter(move |mark| mark.arg < end)
+    }
+
+    /// What is marked from `arg` on is marked for safety only.
+    fn unkeyed(&mut self, arg: usize) {
+        self.unkeyed_from = self.unkeyed_from.or(u32::try_from(arg).ok());
     }
 
     fn mark(&mut self, arg: usize, kind: NameKind) {
@@ -95,6 +109,7 @@ pub fn locate(
     located: &mut Located,
 ) -> Result<(), Unlocatable> {
     located.marks.clear();
+    located.unkeyed_from = None;
     located.connection =
         if spec.connection == Connection::BlockingIfBlock { Connection::Shared } else { spec.connection };
     for rule in spec.names {
@@ -151,9 +166,11 @@ fn counted_keys(request: &Request<'_>, located: &mut Located, count_at: u32, ste
         .filter(|&count| count > 0 || (zero && count == 0))
         .and_then(|count| usize::try_from(count).ok()?.checked_mul(step as usize))
         .filter(|&span| span <= candidates);
-    match span {
-        Some(span) => located.mark_all(first..first + span, step, NameKind::Key),
-        None => located.mark_all(first..request.argc(), 1, NameKind::Key),
+    if let Some(span) = span {
+        located.mark_all(first..first + span, step, NameKind::Key);
+    } else {
+        located.unkeyed(first);
+        located.mark_all(first..request.argc(), 1, NameKind::Key);
     }
 }
 
@@ -191,6 +208,7 @@ fn walk(request: &Request<'_>, located: &mut Located, first: u32, options: &[Opt
         let option = options.iter().find(|option| word.eq_ignore_ascii_case(option.word.as_bytes()));
         let taken = option.and_then(|option| take(option.operands, request, located, at + 1));
         let Some(next) = taken else {
+            located.unkeyed(at);
             located.mark_all(at..request.argc(), 1, NameKind::Key);
             return Ended::WithRest;
         };
@@ -234,6 +252,9 @@ fn take(operands: Operands, request: &Request<'_>, located: &mut Located, at: us
             request.arg(at)?;
             let rest = argc - at;
             let keys = if rest.is_multiple_of(2) { rest / 2 } else { rest };
+            if keys == rest {
+                located.unkeyed(at);
+            }
             located.mark_all(at..at + keys, 1, NameKind::Key);
             Some(argc)
         }
@@ -276,6 +297,7 @@ fn nested(request: &Request<'_>, located: &mut Located, at: u32) {
     let Ok(spec) = identify(&inner) else { return };
     let connection = located.connection;
     let outer = located.marks.len();
+    located.unkeyed(at as usize);
     for rule in spec.names.iter().filter(|rule| !matches!(rule, NameSpec::Nested { .. })) {
         if apply(rule, &inner, located).is_err() {
             break;
@@ -405,6 +427,24 @@ mod tests {
         assert_keys("XREAD STREAMS a b 0 0", &[2, 3]);
         assert_keys("XREAD COUNT 2 streams STREAMS 0", &[4]);
         assert_keys("XREAD COUNT STREAMS STREAMS a 0", &[4]);
+    }
+
+    /// What a server does not take for a key does not have to be where the others are.
+    #[test]
+    fn names_that_are_marked_for_safety_do_not_decide_which_node_is_asked() {
+        for (line, keys) in [
+            ("ZUNIONSTORE d 2 a b", vec![1, 3, 4]),
+            ("ZUNIONSTORE d 3 a b", vec![1]),
+            ("LMPOP 0 a b", vec![]),
+            ("XREAD STREAMS a b 0 0", vec![2, 3]),
+            ("XREAD STREAMS a b 0", vec![]),
+            ("SORT k STORE d", vec![1, 3]),
+            ("SORT k STORE d NOSUCH a", vec![1, 3]),
+            ("COMMAND GETKEYS RENAME a b", vec![]),
+        ] {
+            let located = located(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(keys, located.keyed().map(|mark| mark.arg).collect::<Vec<_>>(), "{line}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use identify::{Unidentified, find, identify};
 pub use keys::{Located, Mark, Unlocatable, locate};
 pub use service::{Lacks, Service};
 pub use spec::{
-    Access, CommandSpec, Connection, Evidence, Flags, Gather, Group, Listing, NameKind, NameSpec, Operands,
-    Opt, Release, ReplyRule, Routing, Since, Subcommands, Verdict,
+    Access, CommandSpec, Connection, Evidence, Flags, Gather, Group, Listing, Merge, NameKind, NameSpec,
+    Operands, Opt, Release, ReplyRule, Routing, Since, Subcommands, Verdict,
 };
 pub use table::{COMMANDS, TABLE};

@@ -183,7 +183,7 @@ const BY_NAME: &[(Service, &[&str])] = &[
         ],
     ),
     (Service::Guarded, &["RESTORE"]),
-    (Service::Reworded, &["COPY", "PUBSUB CHANNELS", "PUBSUB SHARDCHANNELS"]),
+    (Service::Reworded, &["COPY", "PUBSUB CHANNELS", "PUBSUB NUMSUB", "PUBSUB SHARDCHANNELS"]),
 ];
 
 impl CommandSpec {
@@ -272,7 +272,6 @@ mod tests {
             "XREAD",
             "BLPOP",
             "PUBLISH",
-            "PUBSUB NUMSUB",
             "FT.SUGADD",
             "TIME",
             "CONFIG HELP",

@@ -85,6 +85,41 @@ impl CommandSpec {
             Some(arity) => argc == usize::from(arity.unsigned_abs()),
         }
     }
+
+    /// How the replies become one if a request is cut into one for each slot; `None`: it must not be cut.
+    pub const fn splits(&self) -> Option<Merge> {
+        match self.routing {
+            Routing::SplitSum => Some(Merge::Sum),
+            Routing::SplitAllSucceeded => Some(Merge::AllOk),
+            Routing::SplitInOrder => {
+                // `PUBSUB SHARDNUMSUB` answers with each name and its number.
+                let each = if self.reply.names_channels() { 2 } else { 1 };
+                Some(Merge::Ordered { each })
+            }
+            Routing::SingleSlot
+            | Routing::SingleSlotOrAnyNode
+            | Routing::AllShards(_)
+            | Routing::AllNodes(_)
+            | Routing::AnyNode
+            | Routing::Coordinator
+            | Routing::Cursor
+            | Routing::None => None,
+        }
+    }
+}
+
+/// How the replies to the parts of a request that was cut per slot become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Merge {
+    /// They are numbers; their sum.
+    Sum,
+    /// They are arrays; all elements, in the order in which the request named what they are about.
+    Ordered {
+        /// Elements for each name.
+        each: usize,
+    },
+    /// `OK`, if all are.
+    AllOk,
 }
 
 /// Groups of the Redis manual; each module is a group of its own.
@@ -572,4 +607,26 @@ pub enum Subcommands {
     /// As an argument by the server; the table has rows for some of its values, the command's own row is for
     /// the others.
     Flat,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::TABLE;
+
+    #[test]
+    fn only_what_need_not_happen_at_once_is_cut() {
+        let cut = TABLE.iter().filter_map(|row| Some((row.name, row.splits()?)));
+        let expected = [
+            ("DEL", Merge::Sum),
+            ("EXISTS", Merge::Sum),
+            ("JSON.MGET", Merge::Ordered { each: 1 }),
+            ("MGET", Merge::Ordered { each: 1 }),
+            ("MSET", Merge::AllOk),
+            ("PUBSUB SHARDNUMSUB", Merge::Ordered { each: 2 }),
+            ("TOUCH", Merge::Sum),
+            ("UNLINK", Merge::Sum),
+        ];
+        assert_eq!(expected.to_vec(), cut.collect::<Vec<_>>());
+    }
 }
