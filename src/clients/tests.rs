@@ -12,7 +12,7 @@ use super::*;
 use crate::command::{find, identify};
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{OwnedRequest, Version};
-use crate::tenant::directory::{DatabaseKind, Directory, TenantEntry};
+use crate::tenant::directory::{DatabaseKind, Directory, Order, ReadFrom, TenantEntry};
 use crate::tenant::prefix::TenantName;
 
 /// Counts how often it was woken.
@@ -377,6 +377,8 @@ fn two_tenants() -> (Directory, Clients) {
             databases: 16,
             database_kind: DatabaseKind::Virtual,
             has_cluster_persona: false,
+            order: Order::Strict,
+            read_from: ReadFrom::Primary,
             has_listener: true,
             users,
         }

@@ -14,12 +14,27 @@
 //! hashes are nothing beside the page that follows, and the crate is here already. The cycle through 0 is
 //! closed without it ("cycle walking"), which leaves 0 to itself and a permutation of the rest.
 //!
+//! **Several shards.** A cursor is a position in the table of one server, whose order no other server shares.
+//! So where there is more than one server, the 52 bits also say whose position it is ([`Place`]):
+//!
+//! | the keys lie on | bits, from the highest |
+//! |---|---|
+//! | a server by itself | 52 of its cursor |
+//! | one shard, whose primary may be replaced | 8 of the primary's identity, 44 of its cursor |
+//! | the shards of a cluster | a zero, 14 of the shard's lowest slot, 8 of the identity, 29 of its cursor |
+//! | the same, and the cursor is larger | a one, the lowest 14 of the cursor, 8 of the identity, its next 29 |
+//!
+//! The last is for servers that have a table for each slot (Redis 7.4, Valkey 8.0 and later): the lowest bits
+//! of their cursors are a slot of theirs, which finds the shard as well as its lowest one does. Without it
+//! one slot with 2^15 buckets would be too many.
+//!
 //! A number that a client invents stands for some position too, as in Redis, where it shows keys of the
 //! client's namespace and no others. The permutation hides sizes; it guards nothing.
 
 use sha2::{Digest, Sha256};
 
 use super::directory::Namespace;
+use crate::command::slot::SLOTS;
 
 /// Bits of one half of a cursor.
 const HALF_BITS: u32 = 26;
@@ -29,6 +44,96 @@ const HALF: u64 = (1 << HALF_BITS) - 1;
 const END: u64 = 1 << (2 * HALF_BITS);
 /// Rounds of the network, as in FF1.
 const ROUNDS: u8 = 10;
+
+/// Bits that tell one primary of a shard from another.
+const IDENTITY_BITS: u32 = 8;
+/// Bits of a slot's number.
+const SLOT_BITS: u32 = SLOTS.ilog2();
+/// Bits of an upstream's cursor, where the walk covers one shard.
+const SHARD_BITS: u32 = 2 * HALF_BITS - IDENTITY_BITS;
+/// Bits of an upstream's cursor, or of what is left of it without its slot, where it covers a cluster.
+const TABLE_BITS: u32 = SHARD_BITS - SLOT_BITS - 1;
+/// Set where the slot is that of the cursor.
+const IS_OF_CURSOR: u64 = END >> 1;
+
+/// What a walk covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A server by itself.
+    Server,
+    /// One shard, whose primary may be replaced.
+    Shard,
+    /// All shards of a cluster, one after the other.
+    Cluster,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A slot of the shard that it has come to; 0 where there is one shard only.
+    pub slot: u16,
+    /// The identity of the shard's primary; 0 of a server by itself.
+    pub identity: u8,
+    /// That server's cursor.
+    pub cursor: u64,
+}
+
+impl Place {
+    /// As one number for [`CursorCipher::hide`]; `None`: the server's cursor is too large. `owns` says
+    /// whether the shard owns a slot.
+    pub fn packed(self, extent: Extent, owns: impl Fn(u16) -> bool) -> Option<u64> {
+        let identity = u64::from(self.identity);
+        match extent {
+            Extent::Server => Some(self.cursor),
+            Extent::Shard => Some(identity << SHARD_BITS | of_bits(SHARD_BITS, self.cursor)?),
+            Extent::Cluster => {
+                let all = |slot, table| {
+                    u64::from(slot) << (IDENTITY_BITS + TABLE_BITS) | identity << TABLE_BITS | table
+                };
+                if let Some(cursor) = of_bits(TABLE_BITS, self.cursor) {
+                    return Some(all(self.slot, cursor));
+                }
+                let (table, slot) = (of_bits(TABLE_BITS, self.cursor >> SLOT_BITS)?, low_slot(self.cursor));
+                owns(slot).then(|| IS_OF_CURSOR | all(slot, table))
+            }
+        }
+    }
+
+    /// The place that such a number stands for.
+    pub fn unpacked(extent: Extent, number: u64) -> Self {
+        match extent {
+            Extent::Server => Self { slot: 0, identity: 0, cursor: number },
+            Extent::Shard => {
+                Self { slot: 0, identity: low_byte(number >> SHARD_BITS), cursor: low(SHARD_BITS, number) }
+            }
+            Extent::Cluster => {
+                let (slot, table) =
+                    (low_slot(number >> (IDENTITY_BITS + TABLE_BITS)), low(TABLE_BITS, number));
+                let is_of_cursor = number & IS_OF_CURSOR != 0;
+                let cursor = if is_of_cursor { table << SLOT_BITS | u64::from(slot) } else { table };
+                Self { slot, identity: low_byte(number >> TABLE_BITS), cursor }
+            }
+        }
+    }
+}
+
+/// `number`, if it has no more than so many bits.
+fn of_bits(bits: u32, number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number == low(bits, *number))
+}
+
+/// The lowest bits of `number`.
+fn low(bits: u32, number: u64) -> u64 {
+    number & !(u64::MAX << bits)
+}
+
+fn low_slot(number: u64) -> u16 {
+    u16::try_from(low(SLOT_BITS, number)).unwrap_or_default()
+}
+
+fn low_byte(number: u64) -> u8 {
+    u8::try_from(low(u8::BITS, number)).unwrap_or_default()
+}
 
 /// The permutation of one namespace.
 #[derive(Clone)]
@@ -146,7 +251,58 @@ mod tests {
         assert_ne!(cipher().hide(1), other_secret.hide(1));
     }
 
+    #[test]
+    fn the_fields_of_a_place_have_their_bits() {
+        let place = Place { slot: 0x2001, identity: 0xa5, cursor: 0x1234_5678 };
+        let packed = |place: Place, extent| place.packed(extent, |slot| slot == 0x0765).unwrap();
+        assert_eq!(0x0000_0000_1234_5678, packed(place, Extent::Server));
+        assert_eq!(0x000a_5000_1234_5678, packed(place, Extent::Shard));
+        assert_eq!(0x2001 << 37 | 0xa5 << 29 | 0x1234_5678, packed(place, Extent::Cluster));
+        let larger = Place { cursor: 0x0123_4567 << 14 | 0x0765, ..place };
+        assert_eq!(1 << 51 | 0x0765 << 37 | 0xa5 << 29 | 0x0123_4567, packed(larger, Extent::Cluster));
+    }
+
+    #[test]
+    fn a_cursor_that_does_not_fit_has_no_place() {
+        let packed = |cursor, extent| Place { slot: 1, identity: 2, cursor }.packed(extent, |slot| slot == 7);
+        assert_eq!(None, packed(1 << 44, Extent::Shard));
+        assert!(packed((1 << 44) - 1, Extent::Shard).is_some());
+        assert_eq!(None, packed(1 << 29, Extent::Cluster), "slot 0 is not the shard's");
+        assert!(packed(1 << 29 | 7, Extent::Cluster).is_some());
+        assert_eq!(None, packed(1 << 43 | 7, Extent::Cluster));
+    }
+
     proptest! {
+        #[test]
+        fn a_place_that_was_packed_is_found_again(
+            slot in 0..SLOTS, identity in any::<u8>(), bits in 0u32..45, cursor in any::<u64>()
+        ) {
+            let place = Place { slot, identity, cursor: low(bits, cursor) };
+            for extent in [Extent::Shard, Extent::Cluster] {
+                let Some(packed) = place.packed(extent, |_| true) else {
+                    prop_assert!(place.cursor >= 1 << 43);
+                    continue;
+                };
+                prop_assert!(packed < END);
+                let found = Place::unpacked(extent, packed);
+                let expected = match extent {
+                    Extent::Cluster if place.cursor < 1 << 29 => slot,
+                    Extent::Cluster => low_slot(place.cursor),
+                    Extent::Shard | Extent::Server => 0,
+                };
+                prop_assert_eq!(Place { slot: expected, ..place }, found);
+            }
+            prop_assert_eq!(place.cursor, Place::unpacked(Extent::Server, place.cursor).cursor);
+        }
+
+        /// Clients may invent any.
+        #[test]
+        fn every_number_stands_for_some_place(number in any::<u64>()) {
+            for extent in [Extent::Server, Extent::Shard, Extent::Cluster] {
+                prop_assert!(Place::unpacked(extent, number).slot < SLOTS);
+            }
+        }
+
         #[test]
         fn what_was_hidden_is_revealed(cursor in 0..END) {
             let hidden = cipher().hide(cursor).expect("it has 52 bits");

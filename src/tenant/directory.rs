@@ -31,6 +31,12 @@ pub struct Tenant {
     pub databases: u32,
     /// Whether `CLUSTER` commands answer as a cluster of one node.
     pub has_cluster_persona: bool,
+    /// How requests for several nodes are kept in order.
+    pub order: Order,
+    /// Which nodes serve commands that only read.
+    pub read_from: ReadFrom,
+    /// Whether all its keys have one hash tag, hence one slot.
+    pub colocates: bool,
     issued_client_ids: AtomicU64,
 }
 
@@ -140,12 +146,37 @@ pub enum DatabaseKind {
     Native,
 }
 
+/// How one client's requests for several nodes are kept in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// One that goes to another node waits for those under way, unless all of them only read: so effects take
+    /// place in the order of the requests.
+    #[default]
+    Strict,
+    /// It does not wait: effects on one node are in order, effects on two may not be.
+    Relaxed,
+}
+
+/// Which nodes of a shard serve commands that only read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The primary.
+    #[default]
+    Primary,
+    /// A replica; the primary if there is none.
+    PreferReplica,
+    /// A replica, and nothing else.
+    Replica,
+    /// The one that answers fastest.
+    Nearest,
+}
+
 /// One tenant as the configuration describes it.
 #[derive(Clone, Debug)]
 pub struct TenantEntry {
     /// Its name.
     pub name: TenantName,
-    /// Its prefix in database 0.
+    /// Its prefix in database 0; with a hash tag it is colocated.
     pub prefix: Prefix,
     /// Position of its upstream in the configuration's list.
     pub upstream: usize,
@@ -155,6 +186,10 @@ pub struct TenantEntry {
     pub database_kind: DatabaseKind,
     /// Whether `CLUSTER` commands answer as a cluster of one node.
     pub has_cluster_persona: bool,
+    /// How requests for several nodes are kept in order.
+    pub order: Order,
+    /// Which nodes serve commands that only read.
+    pub read_from: ReadFrom,
     /// Whether a listener binds connections to it without credentials.
     pub has_listener: bool,
     /// Who may authenticate as it.
@@ -429,6 +464,9 @@ impl Directory {
             upstream: entry.upstream,
             databases: entry.databases,
             has_cluster_persona: entry.has_cluster_persona,
+            order: entry.order,
+            read_from: entry.read_from,
+            colocates: entry.prefix.is_colocated(),
             issued_client_ids: AtomicU64::new(0),
         });
         let mut namespaces = HashMap::new();
@@ -584,6 +622,8 @@ mod tests {
             databases: 16,
             database_kind: DatabaseKind::Virtual,
             has_cluster_persona: false,
+            order: Order::Strict,
+            read_from: ReadFrom::Primary,
             has_listener,
             users,
         }
@@ -602,6 +642,38 @@ mod tests {
         assert!(binding.namespace(16).is_none());
         assert_eq!(("default", 0, 16), (binding.user_name(), binding.home_database(), binding.databases()));
         assert!(directory.listener_binding(&TenantName::parse("other").unwrap()).is_none());
+    }
+
+    fn colocated(name: &str, prefix: &str, users: Vec<User>) -> TenantEntry {
+        let prefix = Prefix::parse(prefix).unwrap().colocated().unwrap();
+        TenantEntry { prefix, ..tenant(name, users.is_empty(), users) }
+    }
+
+    #[test]
+    fn keys_and_channels_of_a_colocated_tenant_have_one_hash_tag() {
+        let users = vec![user("cart", "x", Some("cart:")), user("b", "x", Some("b:"))];
+        let directory =
+            Directory::new(&[colocated("acme", "acme:", users), tenant("globex", true, vec![])]).unwrap();
+        let binding = directory.authenticate(b"cart", b"x").unwrap();
+        let prefixes = |database| {
+            let namespace = binding.namespace(database).unwrap();
+            (namespace.prefix.as_str(), namespace.channels.as_str())
+        };
+        assert_eq!(("{acme}:cart:", "{acme}:cart:"), prefixes(0));
+        assert_eq!(("{acme}@15:cart:", "{acme}:cart:"), prefixes(15));
+        assert_eq!(vec![true, false], directory.tenants().iter().map(|t| t.colocates).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn colocated_tenants_are_kept_apart_as_others_are() {
+        let entries = [
+            colocated("a", "x:", vec![]),
+            colocated("b", "x:", vec![]),
+            colocated("c", "x:y:", vec![]),
+            tenant("x", true, vec![]),
+        ];
+        let expected = ["prefix '{x}:' of tenant 'b' is the prefix of tenant 'a'"];
+        assert_eq!(expected.as_slice(), messages(&entries));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! may lie as well (`acmeother:`). Those are passed over; a name without the stem, which the pattern asked
 //! for, is a [`Violation`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,8 +18,9 @@ use bytes::Bytes;
 use super::directory::{Binding, Namespace};
 use super::prefix::Prefix;
 use super::reply::Violation;
-use super::scope::{OwnedScoped, Unscopable, UpstreamLimits};
+use super::scope::{Keyed, OwnedScoped, Unscopable, UpstreamLimits};
 use crate::command::ReplyRule;
+use crate::command::slot::{slot, slot_of_all};
 use crate::resp::Request;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::scan::strict_integer;
@@ -129,6 +131,13 @@ impl Territory {
         Self { here: Arc::clone(here), namespaces, stem }
     }
 
+    /// The slot of all its keys, if its prefixes put them into one.
+    pub fn slot(&self) -> Option<u16> {
+        let mut slots = self.namespaces.iter().map(|namespace| slot_of_all(namespace.prefix.as_bytes()));
+        let first = slots.next()??;
+        slots.all(|slot| slot == Some(first)).then_some(first)
+    }
+
     /// The request for the page at `cursor` that looks at about `count` keys of the upstream, whoever's they
     /// are.
     pub fn page(
@@ -143,7 +152,7 @@ impl Territory {
         let mut args: Vec<&[u8]> = vec![b"SCAN", cursor_text.format(cursor).as_bytes(), b"MATCH", &pattern];
         args.extend([b"COUNT".as_slice(), count_text.format(count).as_bytes()]);
         args.extend(filter.kind.into_iter().flat_map(|kind| [b"TYPE".as_slice(), kind]));
-        written(&args, &self.here, limits)
+        written(&args, &self.here, limits, Keyed::Nowhere)
     }
 
     /// The page in the reply to such a request.
@@ -178,12 +187,14 @@ impl Territory {
         Some(Key { prefix_len: namespace.prefix.as_bytes().len(), database: namespace.database, physical })
     }
 
-    /// The request that deletes the first of `keys`, as many as fit, and the rest.
+    /// The requests that delete the first of `keys`, as many as fit, and the rest. `is_cluster`: one request
+    /// for each slot, else one for all.
     pub fn unlink<'k>(
         &self,
         keys: &'k [Key],
+        is_cluster: bool,
         limits: UpstreamLimits,
-    ) -> Result<(OwnedScoped, &'k [Key]), Unscopable> {
+    ) -> Result<(Vec<OwnedScoped>, &'k [Key]), Unscopable> {
         let mut left = MAX_UNLINKED_BYTES.min(limits.max_request).saturating_sub(COMMAND_BYTES);
         let fits = |key: &&Key| {
             let taken = key.physical.len().saturating_add(ARGUMENT_BYTES);
@@ -193,9 +204,16 @@ impl Territory {
         };
         let fitting = keys.iter().take_while(fits).count().max(1);
         let (first, rest) = keys.split_at_checked(fitting).unwrap_or((keys, &[]));
-        let mut args: Vec<&[u8]> = vec![b"UNLINK"];
-        args.extend(first.iter().map(|key| &key.physical[..]));
-        Ok((written(&args, &self.here, limits)?, rest))
+        let mut together: BTreeMap<Option<u16>, Vec<&[u8]>> = BTreeMap::new();
+        for key in first {
+            let slot = is_cluster.then(|| slot(&key.physical));
+            together.entry(slot).or_insert_with(|| vec![b"UNLINK"]).push(&key.physical);
+        }
+        let request = |args: Vec<&[u8]>| {
+            let keyed = Keyed::of(args.iter().skip(1).copied());
+            written(&args, &self.here, limits, keyed)
+        };
+        Ok((together.into_values().map(request).collect::<Result<_, _>>()?, rest))
     }
 }
 
@@ -204,13 +222,14 @@ fn written(
     args: &[&[u8]],
     namespace: &Arc<Namespace>,
     limits: UpstreamLimits,
+    keyed: Keyed,
 ) -> Result<OwnedScoped, Unscopable> {
     let longest = args.iter().map(|arg| arg.len()).max().unwrap_or_default();
     if longest > limits.max_bulk {
         return Err(Unscopable::NameTooLong { len: longest, limit: limits.max_bulk });
     }
     let too_long = |len| Unscopable::RequestTooLong { len, limit: limits.max_request };
-    let request = OwnedScoped::written(args, namespace, ReplyRule::NoNames);
+    let request = OwnedScoped::written(args, namespace, ReplyRule::NoNames, keyed);
     let request = request.ok_or_else(|| too_long(u32::MAX as usize))?;
     if request.len() > limits.max_request { Err(too_long(request.len())) } else { Ok(request) }
 }
@@ -265,9 +284,14 @@ pub fn move_key(
     }
     let source = in_namespace(here, key);
     let request = match there.native {
-        None => written(&[b"RENAMENX", &source, &in_namespace(there, key)], here, limits),
+        None => {
+            let destination = in_namespace(there, key);
+            let keyed = Keyed::of([&source[..], &destination]);
+            written(&[b"RENAMENX", &source, &destination], here, limits, keyed)
+        }
         Some(native) => {
-            written(&[b"MOVE", &source, itoa::Buffer::new().format(native).as_bytes()], here, limits)
+            let (mut number, keyed) = (itoa::Buffer::new(), Keyed::of([&source[..]]));
+            written(&[b"MOVE", &source, number.format(native).as_bytes()], here, limits, keyed)
         }
     };
     Ok(request?)
@@ -305,7 +329,8 @@ pub fn copy(
     if replaces {
         args.push(b"REPLACE");
     }
-    Ok(written(&args, here, limits)?)
+    let keyed = Keyed::of([&source[..], &destination]);
+    Ok(written(&args, here, limits, keyed)?)
 }
 
 #[cfg(test)]
@@ -409,8 +434,22 @@ mod tests {
         let binding = binding(false);
         let all = &Territory::all_of(&binding)[0];
         let keys = all.read_page(&page(&["acme:k", "acme@1:k"])).unwrap().keys;
-        let (request, rest) = all.unlink(&keys, LIMITS).unwrap();
-        assert_eq!(("UNLINK acme:k acme@1:k", 0), (words(&request).as_str(), rest.len()));
+        let (requests, rest) = all.unlink(&keys, false, LIMITS).unwrap();
+        let requests: Vec<String> = requests.iter().map(words).collect();
+        assert_eq!((vec!["UNLINK acme:k acme@1:k".to_owned()], 0), (requests, rest.len()));
+    }
+
+    #[test]
+    fn in_a_cluster_keys_are_deleted_slot_by_slot() {
+        let binding = binding(false);
+        let keys = here(&binding).read_page(&page(&["acme:{2}", "acme:k", "acme:{2}b"])).unwrap().keys;
+        let (requests, rest) = here(&binding).unlink(&keys, true, LIMITS).unwrap();
+        let requests: Vec<(String, Keyed)> = requests.iter().map(|r| (words(r), r.keyed())).collect();
+        let expected = [
+            ("UNLINK acme:k".to_owned(), Keyed::In(2794)),
+            ("UNLINK acme:{2} acme:{2}b".to_owned(), Keyed::In(5649)),
+        ];
+        assert_eq!((expected.to_vec(), 0), (requests, rest.len()));
     }
 
     #[test]
@@ -421,8 +460,9 @@ mod tests {
         let keys = here(&binding).read_page(&page(&names)).unwrap().keys;
         let (mut rest, mut deleted) = (&keys[..], Vec::new());
         while !rest.is_empty() {
-            let (request, left) = here(&binding).unlink(rest, LIMITS).unwrap();
-            deleted.extend(words(&request).split(' ').skip(1).map(str::to_owned));
+            let (requests, left) = here(&binding).unlink(rest, false, LIMITS).unwrap();
+            let [request] = &requests[..] else { panic!("one server, one request") };
+            deleted.extend(words(request).split(' ').skip(1).map(str::to_owned));
             rest = left;
         }
         assert_eq!(names, deleted);

@@ -228,6 +228,8 @@ impl<'a> Cut<'a> {
         let own = match self.tenant.has_cluster_persona {
             _ if is(DATABASES) => Some(digits.format(self.tenant.databases).as_bytes()),
             true if is(CLUSTER_ENABLED) => Some(b"yes".as_slice()),
+            // Whatever the upstream is.
+            false if is(CLUSTER_ENABLED) => Some(b"no".as_slice()),
             _ => None,
         };
         if let Some(own) = own {
@@ -358,6 +360,7 @@ mod tests {
             "*4 $9 MaxMemory $1 0 $9 databases $2 16",
         );
         assert_cut(Listing::Parameters, "%2 $3 dir $1 / $9 DATABASES $1 1", "%1 $9 DATABASES $2 16");
+        assert_cut(Listing::Parameters, "*2 $15 cluster-enabled $3 yes", "*2 $15 cluster-enabled $2 no");
         assert_cut(Listing::Parameters, "%0", "%0");
     }
 

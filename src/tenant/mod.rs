@@ -17,21 +17,40 @@ pub mod reply;
 pub mod requests;
 pub mod scope;
 pub mod secret;
+pub mod split;
 
 pub use reply::ReplyPlan;
-pub use scope::{OwnedScoped, Scoped, UpstreamLimits, scope};
+pub use scope::{Keyed, OwnedScoped, Scoped, UpstreamLimits, scope};
+pub use split::{SplitPart, split};
 
 /// What a listener binds to: a tenant `acme` with 16 databases of this kind.
 #[cfg(test)]
 pub(crate) fn example_binding(database_kind: directory::DatabaseKind) -> std::sync::Arc<directory::Binding> {
     let name = prefix::TenantName::parse("acme").expect("valid");
+    example_binding_of(database_kind, name.default_prefix())
+}
+
+/// The same with all its keys in one slot.
+#[cfg(test)]
+pub(crate) fn example_colocated_binding() -> std::sync::Arc<directory::Binding> {
+    example_binding_of(directory::DatabaseKind::Virtual, prefix::Prefix::unchecked("{acme}:"))
+}
+
+#[cfg(test)]
+fn example_binding_of(
+    database_kind: directory::DatabaseKind,
+    prefix: prefix::Prefix,
+) -> std::sync::Arc<directory::Binding> {
+    let name = prefix::TenantName::parse("acme").expect("valid");
     let entry = directory::TenantEntry {
-        prefix: name.default_prefix(),
+        prefix,
         name: name.clone(),
         upstream: 0,
         databases: 16,
         database_kind,
         has_cluster_persona: false,
+        order: directory::Order::Strict,
+        read_from: directory::ReadFrom::Primary,
         has_listener: true,
         users: Vec::new(),
     };

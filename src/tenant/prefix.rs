@@ -10,9 +10,14 @@
 //! |---|---|---|
 //! | the tenant itself | `acme:` | `acme@1:` |
 //! | a user with the extra prefix `session:` (a *feature*) | `acme:session:` | `acme@1:session:` |
+//! | the tenant, *colocated* | `{acme}:` | `{acme}@1:` |
 //!
 //! The database's number goes before the last byte of the tenant's prefix, the separator: had it gone behind,
 //! `acme:@1` would begin with `acme:` and a tenant could write into its own other databases.
+//!
+//! The braces of a colocated tenant make its name the hash tag of all its keys (*Redis cluster specification*,
+//! "Hash tags"): the first tag counts, so one that a client writes changes nothing. They are added here and nowhere
+//! else ([`Prefix::colocated`]); a prefix as it is written has none, so that no other tenant can open or close one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,6 +56,12 @@ pub enum PrefixError {
         byte: u8,
         /// Where it stands.
         position: usize,
+    },
+    /// A colocated tenant's prefix that is a separator alone: an empty hash tag is none.
+    #[error("prefix '{prefix}' has nothing before its separator, which could be the hash tag of all keys")]
+    NoTag {
+        /// The prefix.
+        prefix: Prefix,
     },
     /// The last byte cannot separate: the number of a virtual database goes before it.
     #[error(
@@ -105,6 +116,21 @@ impl Prefix {
         }
     }
 
+    /// A tenant's prefix in database 0 with all but the separator as hash tag: `{acme}:` for `acme:`. Whatever
+    /// follows, also in other databases, has one slot.
+    pub fn colocated(&self) -> Result<Self, PrefixError> {
+        match self.split_separator() {
+            None => Err(PrefixError::NoSeparator { prefix: self.clone() }),
+            Some(("", _)) => Err(PrefixError::NoTag { prefix: self.clone() }),
+            Some((stem, separator)) => Self::within_bound(format!("{{{stem}}}{separator}")),
+        }
+    }
+
+    /// Whether it has a hash tag: only [`Prefix::colocated`] writes braces.
+    pub fn is_colocated(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
     /// This prefix followed by a feature's.
     pub fn followed_by(&self, feature: &Prefix) -> Result<Self, PrefixError> {
         Self::within_bound(format!("{self}{feature}"))
@@ -115,6 +141,12 @@ impl Prefix {
         let separator = self.0.chars().next_back()?;
         let stem = self.0.strip_suffix(separator)?;
         (separator.is_ascii_punctuation() && separator != '@').then_some((stem, separator))
+    }
+
+    /// One that no configuration can write.
+    #[cfg(test)]
+    pub(super) fn unchecked(text: &str) -> Self {
+        Self(text.into())
     }
 
     fn within_bound(text: String) -> Result<Self, PrefixError> {
@@ -208,7 +240,7 @@ impl fmt::Debug for TenantName {
 /// The namespaces one tenant lays claim to: its own, and one per feature, each in every database.
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
-    /// The tenant's prefix in database 0.
+    /// The tenant's prefix in database 0, with its hash tag if it has one.
     pub base: &'a Prefix,
     /// Number of virtual databases.
     pub databases: u32,
@@ -321,6 +353,7 @@ fn shown(byte: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::slot::slot;
     use proptest::prelude::*;
 
     fn prefix(text: &str) -> Prefix {
@@ -334,6 +367,28 @@ mod tests {
         assert_eq!("a/b@15/", prefix("a/b/").in_database(15).unwrap().as_str());
         let feature = prefix("acme:").in_database(1).unwrap().followed_by(&prefix("session:")).unwrap();
         assert_eq!("acme@1:session:", feature.as_str());
+    }
+
+    #[test]
+    fn a_colocated_prefix_has_all_but_its_separator_as_hash_tag() {
+        let colocated = prefix("acme:").colocated().unwrap();
+        assert_eq!("{acme}:", colocated.as_str());
+        assert!(colocated.is_colocated() && !prefix("acme:").is_colocated());
+        assert_eq!("{acme}@1:", colocated.in_database(1).unwrap().as_str());
+        assert_eq!("{acme}:session:", colocated.followed_by(&prefix("session:")).unwrap().as_str());
+        assert_eq!("{team-a}/", prefix("team-a/").colocated().unwrap().as_str());
+        assert_eq!("{a:b}:", prefix("a:b:").colocated().unwrap().as_str());
+        assert_eq!(Some(b"{u1}k".as_slice()), colocated.strip(b"{acme}:{u1}k"));
+        assert_eq!(None, colocated.strip(b"acme:k"));
+    }
+
+    #[test]
+    fn a_colocated_prefix_needs_something_before_its_separator() {
+        assert_eq!(Err(PrefixError::NoTag { prefix: prefix(":") }), prefix(":").colocated());
+        assert_eq!(Err(PrefixError::NoSeparator { prefix: prefix("acme") }), prefix("acme").colocated());
+        let longest = format!("{}:", "a".repeat(253));
+        assert_eq!(256, prefix(&longest).colocated().unwrap().as_bytes().len());
+        assert_eq!(Err(PrefixError::TooLong { length: 257 }), prefix(&format!("a{longest}")).colocated());
     }
 
     #[test]
@@ -402,6 +457,14 @@ mod tests {
         assert_eq!(expected, found);
     }
 
+    /// As a tenant's prefix, colocated or not.
+    fn any_base() -> impl Strategy<Value = Prefix> {
+        (any_prefix(), any::<bool>()).prop_map(|(prefix, colocates)| match prefix.colocated() {
+            Ok(colocated) if colocates => colocated,
+            _ => prefix,
+        })
+    }
+
     /// Few letters and all the separators, so that prefixes meet often.
     fn any_prefix() -> impl Strategy<Value = Prefix> {
         "[ab1]{0,2}[:@_]?[ab1]{0,2}[:_]".prop_map(|text| prefix(&text))
@@ -423,7 +486,7 @@ mod tests {
         #[test]
         fn a_set_without_conflicts_is_prefix_free_and_only_such_a_set(
             tenants in prop::collection::vec(
-                (any_prefix(), prop::collection::btree_set(prop::option::of(any_prefix()), 1..3)), 1..4)
+                (any_base(), prop::collection::btree_set(prop::option::of(any_prefix()), 1..3)), 1..4)
         ) {
             let tenants: Vec<(Prefix, Vec<Option<Prefix>>)> =
                 tenants.into_iter().map(|(base, features)| (base, features.into_iter().collect())).collect();
@@ -443,9 +506,22 @@ mod tests {
         }
 
         #[test]
-        fn stripping_what_was_prefixed_gives_the_name(base in any_prefix(), name in any::<Vec<u8>>()) {
+        fn stripping_what_was_prefixed_gives_the_name(base in any_base(), name in any::<Vec<u8>>()) {
             let physical = [base.as_bytes(), &name].concat();
             prop_assert_eq!(Some(name.as_slice()), base.strip(&physical));
+        }
+
+        /// Names with braces among them, since a client's own hash tags must not count.
+        #[test]
+        fn all_keys_of_a_colocated_tenant_have_the_slot_of_its_name(
+            stem in "[a-z/:@]{1,8}",
+            database in 0..1024_u32,
+            feature in prop::option::of("[a-z@:]{1,4}:"),
+            name in prop::collection::vec(prop_oneof![Just(b'{'), Just(b'}'), any::<u8>()], 0..12),
+        ) {
+            let base = prefix(&format!("{stem}:")).colocated().unwrap().in_database(database).unwrap();
+            let whole = feature.map_or(base.clone(), |feature| base.followed_by(&prefix(&feature)).unwrap());
+            prop_assert_eq!(slot(stem.as_bytes()), slot(&[whole.as_bytes(), &name].concat()), "{}", whole);
         }
     }
 }

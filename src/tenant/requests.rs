@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::directory::{Binding, Namespace};
-use super::scope::{OwnedScoped, Unscopable, UpstreamLimits};
+use super::scope::{Keyed, OwnedScoped, Unscopable, UpstreamLimits};
 use crate::command::ReplyRule;
 
 /// A request of fixed words.
@@ -16,6 +16,10 @@ pub enum Fixed {
     Multi,
     /// `EXEC`.
     Exec,
+    /// `ASKING`: the next request is for keys that are on their way to the node.
+    Asking,
+    /// `CLUSTER INFO`: for the proxy only.
+    ClusterInfo,
     /// `UNWATCH`.
     Unwatch,
     /// `PING`.
@@ -37,6 +41,8 @@ pub fn fixed(request: Fixed, namespace: &Arc<Namespace>) -> Option<OwnedScoped> 
     let words: &[&[u8]] = match request {
         Fixed::Multi => &[b"MULTI"],
         Fixed::Exec => &[b"EXEC"],
+        Fixed::Asking => &[b"ASKING"],
+        Fixed::ClusterInfo => &[b"CLUSTER", b"INFO"],
         Fixed::Unwatch => &[b"UNWATCH"],
         Fixed::Ping => &[b"PING"],
         Fixed::TrackingOff => &[b"CLIENT", b"TRACKING", b"OFF"],
@@ -45,32 +51,41 @@ pub fn fixed(request: Fixed, namespace: &Arc<Namespace>) -> Option<OwnedScoped> 
         Fixed::Info => &[b"INFO", b"everything"],
         Fixed::Notifications => &[b"CONFIG", b"GET", b"notify-keyspace-events"],
     };
-    OwnedScoped::written(words, namespace, ReplyRule::NoNames)
+    OwnedScoped::written(words, namespace, ReplyRule::NoNames, Keyed::Nowhere)
 }
 
 /// A command without names (`WAIT`, `PING`) in the client's own words.
 pub fn as_said(args: &[&[u8]], namespace: &Arc<Namespace>) -> Option<OwnedScoped> {
-    OwnedScoped::written(args, namespace, ReplyRule::NoNames)
+    OwnedScoped::written(args, namespace, ReplyRule::NoNames, Keyed::Nowhere)
 }
 
 /// `SELECT` of a native database on a connection of the session's own.
 pub fn select(namespace: &Arc<Namespace>) -> Option<OwnedScoped> {
     let number = namespace.native?.to_string();
-    OwnedScoped::written(&[b"SELECT", number.as_bytes()], namespace, ReplyRule::NoNames)
+    OwnedScoped::written(&[b"SELECT", number.as_bytes()], namespace, ReplyRule::NoNames, Keyed::Nowhere)
 }
 
 /// `CLIENT UNBLOCK` of the session's own upstream connection `id`.
 pub fn unblock(id: u64, with_error: bool, namespace: &Arc<Namespace>) -> Option<OwnedScoped> {
     let id = id.to_string();
     let how: &[u8] = if with_error { b"ERROR" } else { b"TIMEOUT" };
-    OwnedScoped::written(&[b"CLIENT", b"UNBLOCK", id.as_bytes(), how], namespace, ReplyRule::NoNames)
+    OwnedScoped::written(
+        &[b"CLIENT", b"UNBLOCK", id.as_bytes(), how],
+        namespace,
+        ReplyRule::NoNames,
+        Keyed::Nowhere,
+    )
 }
 
 /// `SUBSCRIBE` and its kin: `names` are physical, as [`channel`] or `events` make them.
 pub fn subscription(command: &str, names: &[Vec<u8>], namespace: &Arc<Namespace>) -> Option<OwnedScoped> {
     let words: Vec<&[u8]> =
         std::iter::once(command.as_bytes()).chain(names.iter().map(Vec::as_slice)).collect();
-    OwnedScoped::written(&words, namespace, ReplyRule::NoNames)
+    let keyed = match command {
+        "SSUBSCRIBE" | "SUNSUBSCRIBE" => Keyed::of(names.iter().map(Vec::as_slice)),
+        _ => Keyed::Nowhere,
+    };
+    OwnedScoped::written(&words, namespace, ReplyRule::NoNames, keyed)
 }
 
 /// A channel, a shard channel or a pattern of channels as it is called upstream.
@@ -93,8 +108,26 @@ pub fn channels(
     let [command, subcommand] = words;
     let mut words: Vec<&[u8]> = vec![command, subcommand, &pattern];
     words.extend(std::iter::repeat_n(b"".as_slice(), more));
-    OwnedScoped::written(&words, namespace, ReplyRule::ArrayOfChannels)
+    OwnedScoped::written(&words, namespace, ReplyRule::ArrayOfChannels, Keyed::Nowhere)
         .ok_or(Unscopable::RequestTooLong { len: pattern.len(), limit: limits.max_request })
+}
+
+/// `PUBSUB NUMSUB` of these channels.
+pub fn subscribers(
+    names: &[&[u8]],
+    (namespace, limits): (&Arc<Namespace>, UpstreamLimits),
+) -> Result<OwnedScoped, Unscopable> {
+    let names: Vec<Vec<u8>> = names.iter().map(|name| channel(name, namespace)).collect();
+    let longest = names.iter().map(Vec::len).max().unwrap_or_default();
+    if longest > limits.max_bulk {
+        return Err(Unscopable::NameTooLong { len: longest, limit: limits.max_bulk });
+    }
+    let words: Vec<&[u8]> =
+        [b"PUBSUB".as_slice(), b"NUMSUB"].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
+    let request = OwnedScoped::written(&words, namespace, ReplyRule::AlternatingChannelCount, Keyed::Nowhere);
+    let too_long = |len| Unscopable::RequestTooLong { len, limit: limits.max_request };
+    let request = request.ok_or_else(|| too_long(u32::MAX as usize))?;
+    if request.len() > limits.max_request { Err(too_long(request.len())) } else { Ok(request) }
 }
 
 /// What a client wants to be told of.
@@ -131,7 +164,7 @@ pub fn tracking_on(tracked: &Tracked<'_>, binding: &Binding, home: &Arc<Namespac
     words.extend(tracked.option.map(|option| option.as_bytes().to_vec()));
     words.extend(tracked.is_noloop.then(|| b"NOLOOP".to_vec()));
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    OwnedScoped::written(&words, home, ReplyRule::NoNames)
+    OwnedScoped::written(&words, home, ReplyRule::NoNames, Keyed::Nowhere)
 }
 
 /// The prefixes of all the binding's databases; native ones share theirs.
@@ -145,4 +178,26 @@ fn distinct_prefixes(binding: &Binding) -> Vec<&[u8]> {
 /// A key that an invalidation names, as the tenant calls it; `None`: it is not the tenant's.
 pub fn tracked_key<'k>(physical: &'k [u8], binding: &Binding) -> Option<&'k [u8]> {
     binding.namespaces().iter().find_map(|namespace| namespace.prefix.strip(physical))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2794 is what `CLUSTER KEYSLOT acme:k` of Redis 7.0.15 says.
+    #[test]
+    fn only_shard_channels_are_spread_over_slots() {
+        let namespace = crate::tenant::example_namespace();
+        let names = [b"acme:k".to_vec()];
+        for (command, names, expected) in [
+            ("SSUBSCRIBE", &names[..], Keyed::In(2794)),
+            ("SUNSUBSCRIBE", &names[..], Keyed::In(2794)),
+            ("SUNSUBSCRIBE", &[], Keyed::Nowhere),
+            ("SUBSCRIBE", &names[..], Keyed::Nowhere),
+            ("PSUBSCRIBE", &names[..], Keyed::Nowhere),
+        ] {
+            let request = subscription(command, names, &namespace).unwrap();
+            assert_eq!(expected, request.keyed(), "{command}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::directory::Namespace;
 use super::prefix::Prefix;
 use super::reply::ReplyPlan;
+use crate::command::slot::{slot, slot_of_parts};
 use crate::command::{CommandSpec, Located, NameKind, ReplyRule};
 use crate::resp::{OwnedRequest, Request, SendQueue, edit};
 
@@ -41,18 +42,72 @@ pub struct OwnedScoped {
     bytes: Bytes,
     plan: ReplyPlan,
     namespace: Arc<Namespace>,
+    keyed: Keyed,
 }
+
+/// Where in a cluster the keys of a request lie; shard channels are spread as keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// It has none. Patterns and ordinary channels are no keys.
+    Nowhere,
+    /// All in this slot.
+    In(u16),
+    /// In several slots.
+    Across,
+}
+
+impl Keyed {
+    /// Of both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nowhere, keyed) | (keyed, Self::Nowhere) => keyed,
+            (Self::In(a), Self::In(b)) if a == b => self,
+            (Self::In(_) | Self::Across, Self::In(_) | Self::Across) => Self::Across,
+        }
+    }
+
+    /// Of keys in these slots.
+    pub(super) fn at(mut slots: impl Iterator<Item = u16>) -> Self {
+        match slots.next() {
+            None => Self::Nowhere,
+            Some(first) if slots.all(|slot| slot == first) => Self::In(first),
+            Some(_) => Self::Across,
+        }
+    }
+
+    /// Of these physical keys.
+    pub(super) fn of<'k>(keys: impl IntoIterator<Item = &'k [u8]>) -> Self {
+        Self::at(keys.into_iter().map(slot))
+    }
+}
+
+/// The keys of a request lie in several slots, and it cannot be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("CROSSSLOT Keys in request don't hash to the same slot")]
+pub struct CrossSlot;
 
 impl OwnedScoped {
     /// A request that the proxy writes in its own right; whoever calls has put the prefix on every name in
-    /// `args`. `None`: it is too long to be one.
-    pub(super) fn written(args: &[&[u8]], namespace: &Arc<Namespace>, rule: ReplyRule) -> Option<Self> {
+    /// `args`, and knows which of them are keys. `None`: it is too long to be one.
+    pub(super) fn written(
+        args: &[&[u8]],
+        namespace: &Arc<Namespace>,
+        rule: ReplyRule,
+        keyed: Keyed,
+    ) -> Option<Self> {
         let request = OwnedRequest::from_args(args)?;
         Some(Self {
             bytes: Bytes::copy_from_slice(request.as_request().bytes()),
             plan: ReplyPlan::new(rule, namespace, || 0),
             namespace: Arc::clone(namespace),
+            keyed,
         })
+    }
+
+    /// Where its keys lie.
+    pub fn keyed(&self) -> Keyed {
+        self.keyed
     }
 
     /// The request to send.
@@ -173,6 +228,11 @@ fn admit(kind: NameKind) -> Result<(), Unscopable> {
     }
 }
 
+/// Whether a cluster spreads what such a name names over its slots.
+fn is_spread(kind: NameKind) -> bool {
+    matches!(kind, NameKind::Key | NameKind::ShardChannel)
+}
+
 impl Scoped<'_> {
     /// Appends the request as it goes upstream and returns its length in bytes.
     pub fn queue(&self, queue: &mut SendQueue) -> usize {
@@ -203,6 +263,37 @@ impl Scoped<'_> {
         self.namespace.native
     }
 
+    /// Where its keys lie, prefixes included. Only a cluster needs to know, so nothing is worked out before
+    /// somebody asks.
+    pub fn keyed(&self) -> Keyed {
+        match &self.form {
+            Form::Marked { request, located, prefix, .. } => {
+                let keys = located.keyed().filter(|mark| is_spread(mark.kind));
+                let keys = keys.map(|mark| request.arg(mark.arg as usize).unwrap_or_default());
+                Keyed::at(keys.map(|key| slot_of_parts(prefix.as_bytes(), key)))
+            }
+            Form::Written(request) => request.keyed,
+        }
+    }
+
+    /// The client's own words and the prefix that its names get, unless the proxy has written it out.
+    pub(super) fn as_received(&self) -> Option<(&Request<'_>, &Prefix)> {
+        match &self.form {
+            Form::Marked { request, prefix, .. } => Some((request, prefix)),
+            Form::Written(_) => None,
+        }
+    }
+
+    /// A part of this request: `bytes` have some of its names, which all lie in `slot`.
+    pub(super) fn part(&self, bytes: Bytes, slot: u16) -> OwnedScoped {
+        OwnedScoped {
+            bytes,
+            plan: self.reply_plan(),
+            namespace: Arc::clone(self.namespace),
+            keyed: Keyed::In(slot),
+        }
+    }
+
     /// What is to be done with the reply.
     pub fn reply_plan(&self) -> ReplyPlan {
         match &self.form {
@@ -226,6 +317,7 @@ impl Scoped<'_> {
         let mut queue = SendQueue::default();
         self.queue(&mut queue);
         OwnedScoped {
+            keyed: self.keyed(),
             plan: self.reply_plan(),
             bytes: queue.into_bytes(),
             namespace: Arc::clone(self.namespace),
@@ -239,8 +331,8 @@ mod tests {
     use crate::command::{identify, locate};
     use crate::resp::OwnedRequest;
 
-    /// The request as it would be sent for the namespace `acme:`, as words.
-    fn sent(words: &[&str]) -> Result<Vec<String>, Unscopable> {
+    /// What `look` sees of the request in the namespace `acme:`.
+    fn scoped<T>(words: &[&str], look: impl FnOnce(Scoped<'_>) -> T) -> Result<T, Unscopable> {
         let owned = OwnedRequest::from_args(words).expect("words are not empty");
         let request = owned.as_request();
         let spec = identify(&request).expect("known");
@@ -248,9 +340,13 @@ mod tests {
         locate(spec, &request, &mut located).expect("located");
         let namespace = crate::tenant::example_namespace();
         let limits = UpstreamLimits { max_bulk: 32, max_request: 200 };
-        let scoped = scope(spec, request, &located, &namespace, limits, None)?;
+        Ok(look(scope(spec, request, &located, &namespace, limits, None)?))
+    }
+
+    /// The request as it would be sent, as words.
+    fn sent(words: &[&str]) -> Result<Vec<String>, Unscopable> {
         let mut queue = SendQueue::default();
-        scoped.queue(&mut queue);
+        scoped(words, |scoped| scoped.queue(&mut queue))?;
         let text = String::from_utf8(queue.tail().to_vec()).expect("ASCII");
         Ok(text
             .split("\r\n")
@@ -300,5 +396,27 @@ mod tests {
             Err(Unscopable::Unsupported { what: "another database" }),
             sent(&["COPY", "a", "b", "DB", "1"])
         );
+    }
+
+    /// 2794 is what `CLUSTER KEYSLOT acme:k` of Redis 7.0.15 says, 4574 is that of `{u1}`.
+    #[test]
+    fn a_request_knows_the_slot_of_its_keys_and_so_does_one_that_is_kept() {
+        for (words, expected) in [
+            (vec!["GET", "k"], Keyed::In(2794)),
+            (vec!["MGET", "k", "k"], Keyed::In(2794)),
+            (vec!["SINTERSTORE", "{u1}a", "b{u1}", "{u1}"], Keyed::In(4574)),
+            (vec!["MSET", "k", "{u1}", "{u1}", "k"], Keyed::Across),
+            (vec!["SPUBLISH", "k", "m"], Keyed::In(2794)),
+            (vec!["SORT", "k", "BY", "{u1}*", "GET", "x*"], Keyed::In(2794)),
+            (vec!["ZUNIONSTORE", "k", "0", "{u1}"], Keyed::In(2794)),
+            (vec!["LMPOP", "0", "k", "{u1}", "LEFT"], Keyed::Nowhere),
+            (vec!["PUBLISH", "k", "m"], Keyed::Nowhere),
+            (vec!["PING"], Keyed::Nowhere),
+        ] {
+            assert_eq!(Ok(expected), scoped(&words, |scoped| scoped.keyed()), "{words:?}");
+            assert_eq!(Ok(expected), scoped(&words, |scoped| scoped.into_owned().keyed()), "{words:?}");
+            let kept = |scoped: Scoped<'_>| scoped.into_owned().as_scoped().keyed();
+            assert_eq!(Ok(expected), scoped(&words, kept), "{words:?}");
+        }
     }
 }
