@@ -25,9 +25,9 @@ upstream where nothing else does.";
 const LISTEN: &str =
     "Where clients connect: IP:PORT or unix:/path [env: TENANTRY_LISTEN] [default: 127.0.0.1:6380]";
 const ADMIN: &str = "Where metrics and health are: IP:PORT [env: TENANTRY_ADMIN] [default: 127.0.0.1:9180]";
-const UPSTREAM: &str = "Where Redis is: redis://[user:password@]host[:port][/db], unix:///path[?db=N] or \
-    host:port \
-                        [env: TENANTRY_UPSTREAM] [default: redis://127.0.0.1:6379]";
+const UPSTREAM: &str = "Where Redis is: redis://[user:password@]host[:port][/db], \
+    redis+cluster://[…@]host[:port],…, redis+sentinel://[…@]host[:port],…/group[/db], unix:///path[?db=N] or \
+    host:port [env: TENANTRY_UPSTREAM] [default: redis://127.0.0.1:6379]";
 const TENANT: &str = "The tenant of all connections to the listener; unless a file says otherwise, its keys \
     begin \
                       with NAME: upstream [env: TENANTRY_TENANT]";

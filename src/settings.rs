@@ -114,13 +114,80 @@ impl Restore {
     }
 }
 
+/// How the nodes of an upstream are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// It is this one node.
+    Node(Endpoint),
+    /// They are those of a cluster, of which these are some.
+    Cluster {
+        /// At least one.
+        seeds: Vec<Endpoint>,
+    },
+    /// Sentinels know which node is the primary.
+    Sentinel(SentinelSettings),
+}
+
+impl Deployment {
+    /// Whether this is one node, now and for ever.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Node(_))
+    }
+}
+
+/// The one node, the seeds, or the sentinels.
+impl fmt::Display for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = match self {
+            Self::Node(endpoint) => std::slice::from_ref(endpoint),
+            Self::Cluster { seeds } => seeds,
+            Self::Sentinel(sentinel) => &sentinel.sentinels,
+        };
+        for (at, endpoint) in asked.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{endpoint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Who knows the primary of a group that sentinels watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentinelSettings {
+    /// At least one.
+    pub sentinels: Vec<Endpoint>,
+    /// The name under which they watch the group.
+    pub group: String,
+    /// User to authenticate as at the sentinels; never without `password`.
+    pub username: Option<String>,
+    /// `None`: do not authenticate at the sentinels.
+    pub password: Option<Password>,
+}
+
+/// When it is asked which nodes an upstream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopologySettings {
+    /// Longest time between two refreshes.
+    pub refresh_every: Duration,
+    /// Shortest time between two refreshes, however many redirections there are.
+    pub refresh_min: Duration,
+}
+
 /// One upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it is.
-    pub endpoint: Endpoint,
+    /// What it is made of.
+    pub deployment: Deployment,
+    /// Addresses that nodes announce, and where they are to be reached instead.
+    pub address_map: Vec<(Endpoint, Endpoint)>,
+    /// When it is asked for its nodes.
+    pub topology: TopologySettings,
+    /// Whether it is measured how fast each node answers.
+    pub measures_nodes: bool,
+    /// How often one request may be sent again because its node was not the right one, or not ready.
+    pub max_redirects: u8,
     /// User to authenticate as; never without `password`.
     pub username: Option<String>,
     /// `None`: do not authenticate.

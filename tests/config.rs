@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tenantry::command::slot::slot;
 use tenantry::config::keys::{Fallback, KEYS, Kind, Section};
 use tenantry::config::layers::{Environment, Flags};
 use tenantry::config::{self, Config, Sources, reference};
-use tenantry::settings::{Address, Endpoint, LogFormat, Password, Restore};
-use tenantry::tenant::directory::Binding;
+use tenantry::settings::{Address, Deployment, Endpoint, LogFormat, Password, Restore, TopologySettings};
+use tenantry::tenant::directory::{Binding, Order, ReadFrom};
 use tenantry::tenant::prefix::TenantName;
 
 fn sources(flags: Flags, environment: &[(&str, &str)]) -> Sources {
@@ -50,6 +51,10 @@ fn assert_report(text: &str, expected: &str) {
     assert_eq!(expected.trim_start(), with_file(text, &[]).map(|config| config.summary()).unwrap_err());
 }
 
+fn node(host: &str, port: u16) -> Endpoint {
+    Endpoint::Tcp { host: host.to_owned(), port }
+}
+
 fn tcp(text: &str) -> Address {
     Address::Tcp(text.parse().unwrap())
 }
@@ -64,13 +69,27 @@ fn a_tenant_is_all_that_must_be_said() {
     assert_eq!((tcp("127.0.0.1:6380"), Some(acme())), (listener.address.clone(), listener.tenant.clone()));
     assert_eq!(Some("127.0.0.1:9180".parse().unwrap()), config.admin.map(|admin| admin.address));
     let [upstream] = config.upstreams.as_slice() else { panic!("{:?}", config.upstreams) };
-    assert_eq!(("main", "127.0.0.1:6379"), (upstream.name.as_str(), upstream.endpoint.to_string().as_str()));
+    assert_eq!(
+        ("main", "127.0.0.1:6379"),
+        (upstream.name.as_str(), upstream.deployment.to_string().as_str())
+    );
     let binding = config.directory.listener_binding(&acme()).unwrap();
     assert_eq!("acme@15:", binding.namespace(15).unwrap().prefix.as_str());
     assert_eq!(
         "configuration is good: 1 listener, 1 upstream, 1 tenant, 0 users, 2 workers",
         config.summary()
     );
+}
+
+#[test]
+fn the_cluster_example_is_three_tenants() {
+    let config = with_file(include_str!("../config/cluster.toml"), &[]).unwrap();
+    assert_eq!(
+        "configuration is good: 3 listeners, 1 upstream (main: cluster, 3 seeds), 3 tenants, 0 users, 2 workers",
+        config.summary()
+    );
+    let globex = config.directory.listener_binding(&TenantName::parse("globex").unwrap()).unwrap();
+    assert_eq!("{globex}@1:", globex.namespace(1).unwrap().prefix.as_str());
 }
 
 #[test]
@@ -130,7 +149,7 @@ upstream = "other"
     assert_eq!(Address::Unix(PathBuf::from("/run/tenantry/acme.sock")), listener.address);
     assert_eq!(Some(0o660), listener.unix_mode);
     let cache = &config.upstreams[0];
-    assert_eq!(Endpoint::Tcp { host: "::1".to_owned(), port: 7000 }, cache.endpoint);
+    assert_eq!(Deployment::Node(node("::1", 7000)), cache.deployment);
     let credentials =
         (cache.username.as_deref(), cache.password.as_ref().map(Password::reveal), cache.database);
     assert_eq!((Some("u"), Some("p"), 2), credentials);
@@ -143,7 +162,7 @@ upstream = "other"
         (cache.reconnect_min, cache.reconnect_max)
     );
     assert_eq!((Duration::from_secs(300), 65_536), (cache.idle_timeout, cache.max_queued));
-    assert_eq!(Endpoint::Unix(PathBuf::from("/run/redis.sock")), config.upstreams[1].endpoint);
+    assert_eq!("unix:/run/redis.sock", config.upstreams[1].deployment.to_string());
     let limits = config.downstream;
     assert_eq!((5, 2 << 20, 1 << 20), (limits.max_connections, limits.max_request, limits.max_bulk));
     assert_eq!((16 << 10, 6), (limits.max_output, limits.max_pipeline));
@@ -152,6 +171,194 @@ upstream = "other"
     let binding = config.directory.listener_binding(&acme()).unwrap();
     assert_eq!(("a@3/", 1), (binding.namespace(3).unwrap().prefix.as_str(), binding.tenant().upstream));
     assert!(binding.namespace(4).is_none());
+}
+
+const ACME: &str = "[[listener]]\naddress = \"127.0.0.1:6380\"\ntenant = \"acme\"\n[tenant.acme]\n";
+
+#[test]
+fn a_cluster_is_an_upstream_with_seeds() {
+    let text = ACME.to_owned()
+        + r#"
+upstream = "main"
+[upstream.main]
+url = "redis+cluster://u:p@a:1,[::1]"
+address_map = ["10.0.0.1:6379=203.0.113.5:7001", "[fd00::1]:6379 = nat:7002"]
+topology_refresh = "1m"
+topology_refresh_min = "250ms"
+max_redirects = 16
+[upstream.other]
+url = "redis+cluster://a"
+"#;
+    let config = with_file(&text, &[]).unwrap();
+    let [main, other] = config.upstreams.as_slice() else { panic!("{:?}", config.upstreams) };
+    assert_eq!(Deployment::Cluster { seeds: vec![node("a", 1), node("::1", 6379)] }, main.deployment);
+    let credentials = (main.username.as_deref(), main.password.as_ref().map(Password::reveal));
+    assert_eq!((Some("u"), Some("p"), 0), (credentials.0, credentials.1, main.database));
+    let mapped =
+        vec![(node("10.0.0.1", 6379), node("203.0.113.5", 7001)), (node("fd00::1", 6379), node("nat", 7002))];
+    assert_eq!(mapped, main.address_map);
+    let refresh = |every, min| TopologySettings {
+        refresh_every: Duration::from_millis(every),
+        refresh_min: Duration::from_millis(min),
+    };
+    assert_eq!((refresh(60_000, 250), 16), (main.topology, main.max_redirects));
+    assert_eq!((refresh(30_000, 1_000), 5), (other.topology, other.max_redirects));
+    assert!(other.address_map.is_empty());
+    assert_eq!(
+        "configuration is good: 1 listener, 2 upstreams (main: cluster, 2 seeds; other: cluster, 1 seed), \
+         1 tenant, 0 users, 2 workers",
+        config.summary()
+    );
+}
+
+#[test]
+fn sentinels_have_credentials_of_their_own() {
+    let text = ACME.to_owned()
+        + r#"
+[upstream.main]
+url = "redis+sentinel://u:p@a,b:1/mymaster/2"
+sentinel_username = "watcher"
+sentinel_password = "env:WATCHER"
+"#;
+    let config = with_file(&text, &[("WATCHER", "w")]).unwrap();
+    let main = &config.upstreams[0];
+    let Deployment::Sentinel(asked) = &main.deployment else { panic!("{:?}", main.deployment) };
+    assert_eq!(
+        ("mymaster", vec![node("a", 26379), node("b", 1)]),
+        (asked.group.as_str(), asked.sentinels.clone())
+    );
+    let of_sentinels = (asked.username.as_deref(), asked.password.as_ref().map(Password::reveal));
+    assert_eq!((Some("watcher"), Some("w")), of_sentinels);
+    let of_nodes = (main.username.as_deref(), main.password.as_ref().map(Password::reveal));
+    assert_eq!((Some("u"), Some("p"), 2), (of_nodes.0, of_nodes.1, main.database));
+    assert_eq!(
+        "configuration is good: 1 listener, 1 upstream (main: group mymaster, 2 sentinels), 1 tenant, 0 users, \
+         2 workers",
+        config.summary()
+    );
+}
+
+#[test]
+fn sentinels_go_with_native_databases() {
+    let native = "databases = \"native\"\n".to_owned() + ACME;
+    let text = native + "[upstream.main]\nurl = \"redis+sentinel://a/mymaster\"\n";
+    let config = with_file(&text, &[]).unwrap();
+    let binding = config.directory.listener_binding(&acme()).unwrap();
+    assert_eq!(Some(3), binding.namespace(3).unwrap().native);
+}
+
+#[test]
+fn a_cluster_can_come_from_a_flag_or_variables() {
+    let url = "redis+cluster://a:1,b:2";
+    let cluster = Deployment::Cluster { seeds: vec![node("a", 1), node("b", 2)] };
+    let flags = Flags { upstream: Some(url.to_owned()), ..for_acme() };
+    let by_flag = config::parse(None, &sources(flags, &[])).unwrap();
+    assert_eq!(cluster, by_flag.upstreams[0].deployment);
+    let tenant = ("TENANTRY_TENANT", "acme");
+    for name in ["TENANTRY_UPSTREAM", "TENANTRY_UPSTREAM_MAIN_URL", "REDIS_URL"] {
+        let config = without_file(&[tenant, (name, url)]).unwrap();
+        assert_eq!(cluster, config.upstreams[0].deployment, "{name}");
+    }
+    let environment = [
+        tenant,
+        ("TENANTRY_UPSTREAM_MAIN_URL", "redis+sentinel://a/mymaster"),
+        ("TENANTRY_UPSTREAM_MAIN_SENTINEL_PASSWORD", "in clear"),
+        ("TENANTRY_UPSTREAM_MAIN_ADDRESS_MAP", "10.0.0.1:1=nat:1, 10.0.0.2:1=nat:2"),
+        ("TENANTRY_UPSTREAM_MAIN_MAX_REDIRECTS", "0"),
+        ("TENANTRY_TENANT_ACME_ORDER", "relaxed"),
+        ("TENANTRY_TENANT_ACME_READ_FROM", "nearest"),
+        ("TENANTRY_TENANT_ACME_COLOCATE", "true"),
+    ];
+    let config = without_file(&environment).unwrap();
+    let main = &config.upstreams[0];
+    let Deployment::Sentinel(asked) = &main.deployment else { panic!("{:?}", main.deployment) };
+    assert_eq!(Some("in clear"), asked.password.as_ref().map(Password::reveal));
+    assert_eq!((None, 2, 0), (main.password.as_ref(), main.address_map.len(), main.max_redirects));
+    let tenant = config.directory.listener_binding(&acme()).unwrap().tenant().clone();
+    assert_eq!((Order::Relaxed, ReadFrom::Nearest, true), (tenant.order, tenant.read_from, tenant.colocates));
+}
+
+#[test]
+fn a_tenant_says_how_it_uses_a_cluster() {
+    let tenant = |lines: &str| {
+        let config = with_file(&format!("{ACME}{lines}"), &[]).unwrap();
+        let tenant = config.directory.listener_binding(&acme()).unwrap().tenant().clone();
+        (tenant.order, tenant.read_from)
+    };
+    assert_eq!((Order::Strict, ReadFrom::Primary), tenant(""));
+    for (word, expected) in [("strict", Order::Strict), ("relaxed", Order::Relaxed)] {
+        assert_eq!(expected, tenant(&format!("order = \"{word}\"")).0, "{word}");
+    }
+    for (word, expected) in [
+        ("primary", ReadFrom::Primary),
+        ("prefer-replica", ReadFrom::PreferReplica),
+        ("replica", ReadFrom::Replica),
+        ("nearest", ReadFrom::Nearest),
+    ] {
+        assert_eq!(expected, tenant(&format!("read_from = \"{word}\"")).1, "{word}");
+    }
+}
+
+#[test]
+fn nodes_are_measured_where_a_tenant_reads_from_the_nearest() {
+    let text = r#"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[upstream.far]
+url = "redis+cluster://far"
+[upstream.near]
+url = "redis+cluster://near"
+[tenant.acme]
+upstream = "near"
+read_from = "nearest"
+[tenant.globex]
+upstream = "far"
+read_from = "replica"
+[[tenant.globex.user]]
+name = "globex"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+"#;
+    let config = with_file(text, &[]).unwrap();
+    let measured = config.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.measures_nodes));
+    assert_eq!(vec![("far", false), ("near", true)], measured.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_colocated_tenant_has_its_name_as_hash_tag() {
+    let text = r#"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[tenant.acme]
+colocate = true
+[tenant.globex]
+colocate = true
+prefix = "team-a/"
+[[tenant.globex.user]]
+name = "session"
+secrets = ["env:P"]
+prefix = "session:"
+[tenant.initech]
+colocate = false
+[[listener]]
+address = "127.0.0.1:2"
+tenant = "initech"
+"#;
+    let config = with_file(text, &[("P", "p")]).unwrap();
+    let prefixes = |binding: Arc<Binding>| {
+        let of_database = |database| {
+            let namespace = binding.namespace(database).unwrap();
+            format!("{} {}", namespace.prefix, namespace.channels)
+        };
+        [0, 1].map(of_database)
+    };
+    let listener =
+        |name: &str| prefixes(config.directory.listener_binding(&TenantName::parse(name).unwrap()).unwrap());
+    assert_eq!(["{acme}: {acme}:", "{acme}@1: {acme}:"], listener("acme"));
+    assert_eq!(["initech: initech:", "initech@1: initech:"], listener("initech"));
+    let session = prefixes(config.directory.authenticate(b"session", b"p").unwrap());
+    assert_eq!(["{team-a}/session: {team-a}/session:", "{team-a}@1/session: {team-a}/session:"], session);
 }
 
 // Precedence.
@@ -174,7 +381,7 @@ fn an_empty_variable_is_not_set() {
         without_file(&[("TENANTRY_TENANT", "acme"), ("TENANTRY_WORKERS", ""), ("REDIS_URL", "")]).unwrap();
     assert_eq!(
         (2, "127.0.0.1:6379"),
-        (config.workers.get(), config.upstreams[0].endpoint.to_string().as_str())
+        (config.workers.get(), config.upstreams[0].deployment.to_string().as_str())
     );
 }
 
@@ -211,8 +418,22 @@ fn variables_find_names_with_dashes() {
     let file = "[upstream.us-east]\nurl = \"a\"\n[tenant.acme]\n[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n";
     let config = with_file(file, &[("TENANTRY_UPSTREAM_US_EAST_URL", "b")]).unwrap();
     let upstreams: Vec<String> =
-        config.upstreams.iter().map(|u| format!("{} {}", u.name, u.endpoint)).collect();
+        config.upstreams.iter().map(|u| format!("{} {}", u.name, u.deployment)).collect();
     assert_eq!(vec!["us-east b:6379"], upstreams);
+}
+
+#[test]
+fn a_key_with_a_longer_namesake_is_found_by_the_names_in_the_file() {
+    let variable = ("TENANTRY_UPSTREAM_EU_SENTINEL_PASSWORD", "p");
+    let passwords = |name: &str| {
+        let file = format!("{ACME}[upstream.{name}]\nurl = \"redis+sentinel://a/main\"\n");
+        let config = with_file(&file, &[variable]).unwrap();
+        let [upstream] = config.upstreams.as_slice() else { panic!("{:?}", config.upstreams) };
+        let Deployment::Sentinel(asked) = &upstream.deployment else { panic!("{upstream:?}") };
+        (upstream.password.is_some(), asked.password.is_some())
+    };
+    assert_eq!((false, true), passwords("eu"));
+    assert_eq!((true, false), passwords("eu-sentinel"));
 }
 
 #[test]
@@ -220,7 +441,7 @@ fn redis_variables_name_the_upstream_only_where_nothing_else_does() {
     let endpoint = |config: Config| {
         let upstream = &config.upstreams[0];
         let password = upstream.password.as_ref().map(|password| password.reveal().to_owned());
-        (upstream.endpoint.to_string(), upstream.database, password)
+        (upstream.deployment.to_string(), upstream.database, password)
     };
     let parts = [("REDIS_HOST", "cache"), ("REDIS_PORT", "7000"), ("REDIS_DB", "2"), ("REDIS_PASSWORD", "p")];
     let tenant = [("TENANTRY_TENANT", "acme")];
@@ -247,7 +468,7 @@ fn variables_that_an_orchestrator_sets_for_services_are_ignored() {
         ("REDIS_PORT", "tcp://10.0.0.2:6379"),
     ];
     let config = without_file(&environment).unwrap();
-    assert_eq!("127.0.0.1:6379", config.upstreams[0].endpoint.to_string());
+    assert_eq!("127.0.0.1:6379", config.upstreams[0].deployment.to_string());
 }
 
 // Secrets.
@@ -354,12 +575,16 @@ fn every_example_of_the_reference_is_a_good_value() {
     let expected = "\
 t.toml:9:13: listener[1].unix_mode: applies to unix: sockets only
     leave it out, or listen on \"unix:/absolute/path\"
-t.toml:33:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
+t.toml:17:21: upstream.main.sentinel_username: applies to redis+sentinel:// only
+    leave it out, or name sentinels in the url
+t.toml:18:21: upstream.main.sentinel_password: applies to redis+sentinel:// only
+    leave it out, or name sentinels in the url
+t.toml:42:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
 tenant's listener
     keep them apart: give the tenant's listener a prefix of its own instead of 'acme:' (remove the listener's tenant \
 and add a user with a prefix)
-2 mistakes in the configuration";
-    let environment = [("UPSTREAM_PASSWORD", "p"), ("CURSOR_SECRET", "c")];
+4 mistakes in the configuration";
+    let environment = [("UPSTREAM_PASSWORD", "p"), ("SENTINEL_PASSWORD", "s"), ("CURSOR_SECRET", "c")];
     let report = with_file(&uncommented(|_, _| true), &environment).unwrap_err();
     assert_eq!(expected, report);
 }
@@ -390,12 +615,15 @@ fn the_environment_reaches_every_key() {
 
 // Isolation.
 
-/// A document with these tenants: prefix, whether it has a listener, and its users' prefixes.
-fn document_of(tenants: &[(String, bool, Vec<Option<String>>)]) -> String {
+/// A tenant: prefix, whether it has a listener, whether it is colocated, and its users' prefixes.
+type Written = (String, bool, bool, Vec<Option<String>>);
+
+/// A document with these tenants.
+fn document_of(tenants: &[Written]) -> String {
     let mut text =
         "database_count = 12\n[[listener]]\naddress = \"127.0.0.1:0\"\ntenant = \"t0\"\n".to_owned();
-    for (number, (prefix, has_listener, users)) in tenants.iter().enumerate() {
-        writeln!(text, "[tenant.t{number}]\nprefix = \"{prefix}\"").unwrap();
+    for (number, (prefix, has_listener, colocates, users)) in tenants.iter().enumerate() {
+        writeln!(text, "[tenant.t{number}]\nprefix = \"{prefix}\"\ncolocate = {colocates}").unwrap();
         for (user, feature) in users.iter().enumerate() {
             let feature =
                 feature.as_ref().map_or(String::new(), |feature| format!("prefix = \"{feature}\"\n"));
@@ -410,14 +638,11 @@ fn document_of(tenants: &[(String, bool, Vec<Option<String>>)]) -> String {
 }
 
 /// Every prefix that any connection can come to have, once per tenant.
-fn reachable_prefixes(
-    config: &Config,
-    tenants: &[(String, bool, Vec<Option<String>>)],
-) -> BTreeSet<(Vec<u8>, usize)> {
+fn reachable_prefixes(config: &Config, tenants: &[Written]) -> BTreeSet<(Vec<u8>, usize)> {
     let users = tenants
         .iter()
         .enumerate()
-        .flat_map(|(t, (_, _, users))| (0..users.len()).map(move |u| format!("{t}-{u}")));
+        .flat_map(|(t, (.., users))| (0..users.len()).map(move |u| format!("{t}-{u}")));
     let by_user = users.map(|user| config.directory.authenticate(user.as_bytes(), b"p").unwrap());
     let by_listener =
         config.listeners.iter().filter_map(|l| config.directory.listener_binding(l.tenant.as_ref()?));
@@ -438,6 +663,7 @@ proptest! {
         tenants in prop::collection::vec((
             "[ab1]{0,2}[:@_]?[ab1]{0,2}[:_]",
             any::<bool>(),
+            any::<bool>(),
             prop::collection::vec(prop::option::of("[ab1@]{0,2}[:_]"), 0..3),
         ), 1..4)
     ) {
@@ -448,6 +674,30 @@ proptest! {
                 prop_assert!(!pair[1].0.starts_with(&pair[0].0), "{:?}", pair);
             }
         }
+    }
+}
+
+proptest! {
+    /// Names with braces among them: a client's own hash tags must not count.
+    #[test]
+    fn all_keys_of_a_colocated_tenant_are_in_one_slot(
+        prefix in "[a-c]{1,3}[:/]([a-c]{1,3}[-:])?",
+        features in prop::option::of(prop::sample::subsequence(vec!["cart:", "x@1/", "s-"], 1..=3)),
+        names in prop::collection::vec("[{}ab:]{0,8}", 1..6),
+    ) {
+        let users = features.map_or(vec![None], |all| all.into_iter().map(|one| Some(one.to_owned())).collect());
+        let has_listener = users == [None];
+        let tenants = [
+            ("first:".to_owned(), true, false, vec![]),
+            (prefix, has_listener, true, users),
+        ];
+        let config = with_file(&document_of(&tenants), &[("P", "p")]).unwrap();
+        let reachable = reachable_prefixes(&config, &tenants);
+        let prefixes = reachable.iter().filter(|(_, tenant)| *tenant == 1).map(|(prefix, _)| prefix);
+        let slots: BTreeSet<u16> = prefixes
+            .flat_map(|prefix| names.iter().map(|name| slot(&[prefix, name.as_bytes()].concat())))
+            .collect();
+        prop_assert_eq!(1, slots.len());
     }
 }
 
@@ -513,11 +763,11 @@ t.toml:7:1: admin.port: no such key
 t.toml:10:1: upstream.main.conect_timeout: no such key
     did you mean connect_timeout?
 t.toml:11:16: upstream.main.breaker: no such key
-    known here: url, username, password, connect_timeout, reply_timeout, reconnect_min, reconnect_max, idle_timeout, max_queued, max_leases, lease_wait, restore
+    known here: url, username, password, sentinel_username, sentinel_password, address_map, topology_refresh, topology_refresh_min, max_redirects, connect_timeout, reply_timeout, reconnect_min, reconnect_max, idle_timeout, max_queued, max_leases, lease_wait, restore
 t.toml:14:1: tenant.acme.prefx: no such key
     did you mean prefix?
 t.toml:15:14: tenant.acme.limits: no such key
-    known here: prefix, upstream, cluster_persona, user
+    known here: prefix, upstream, cluster_persona, order, read_from, colocate, user
 t.toml:16:2: listen: no such key
     did you mean listener?
 8 mistakes in the configuration",
@@ -707,9 +957,9 @@ upstream = "z"
 "#,
         r#"
 t.toml:5:7: upstream.a.url: port is not a number from 1 to 65535
-    write redis://[user[:password]@]host[:port][/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
+    write redis://[user[:password]@]host[:port][/db], redis+cluster://[user[:password]@]host[:port],…, redis+sentinel://[user[:password]@]host[:port],…/group[/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
 t.toml:7:7: upstream.b.url: scheme rediss:// is not yet in this version
-    use redis:// or unix:// to one node
+    use redis://, redis+cluster://, redis+sentinel:// or unix://
 t.toml:8:12: upstream.b.password: is written in clear
     write "env:NAME" or "file:/path": Redis must be told it in clear, so a digest will not do
 t.toml:9:11: upstream.C: an upstream's name is made of a-z, 0-9, '_' and '-'
@@ -725,6 +975,149 @@ t.toml:15:9: tenant.acme.upstream: is missing, and there are 5 upstreams
 t.toml:17:12: tenant.globex.upstream: names no configured upstream
     write "a", "b", "C", "d" or "e"
 9 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn clusters_and_sentinels_that_cannot_be_found() {
+    assert_report(
+        r#"databases = "native"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[upstream.a]
+url = "redis+cluster://a:1,b:2/1"
+[upstream.b]
+url = "redis+cluster://a:1,hunter2@,b"
+[upstream.c]
+url = "redis+sentinel://a:1"
+[upstream.d]
+url = "redis+cluster://a"
+[upstream.e]
+url = "redis+cluster://u@b"
+[tenant.acme]
+upstream = "d"
+"#,
+        r#"
+t.toml:1:13: databases: is "native", but upstream 'd' is a cluster, which has database 0 only
+    write databases = "virtual": then SELECT works on a cluster too
+t.toml:1:13: databases: is "native", but upstream 'e' is a cluster, which has database 0 only
+    write databases = "virtual": then SELECT works on a cluster too
+t.toml:6:7: upstream.a.url: a cluster has database 0 only
+    leave it out: tenants have their databases all the same, told apart by their keys' prefixes
+t.toml:8:7: upstream.b.url: host is empty or has characters that no host name has
+    write redis://[user[:password]@]host[:port][/db], redis+cluster://[user[:password]@]host[:port],…, redis+sentinel://[user[:password]@]host[:port],…/group[/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
+t.toml:10:7: upstream.c.url: name of the sentinels' group is empty or has spaces
+    write redis://[user[:password]@]host[:port][/db], redis+cluster://[user[:password]@]host[:port],…, redis+sentinel://[user[:password]@]host[:port],…/group[/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
+t.toml:14:7: upstream.e.url: has a username but no password
+    add the password: user:password@ in the url, or password = "env:NAME"
+6 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn a_cluster_with_too_many_seeds() {
+    let seeds: Vec<String> = (1..=101).map(|number| format!("h{number}")).collect();
+    assert_report(
+        &format!("{ACME}[upstream.main]\nurl = \"redis+cluster://{}\"\n", seeds.join(",")),
+        "
+t.toml:6:7: upstream.main.url: has more than 100 hosts
+    name a few of them: the others are learned from these
+1 mistake in the configuration",
+    );
+}
+
+#[test]
+fn settings_of_clusters_and_sentinels_that_do_not_fit() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[upstream.a]
+url = "redis+cluster://a"
+sentinel_username = "watcher"
+sentinel_password = "env:PATH_TO_NOWHERE"
+address_map = ["10.0.0.1:6379", "10.0.0.1:6379=nat", "a:1=b:1", "a:1=c:1", 5]
+topology_refresh = "2s"
+topology_refresh_min = "3s"
+max_redirects = 17
+[upstream.b]
+url = "redis+sentinel://a/mymaster"
+sentinel_username = "watcher"
+address_map = "a:1=b:1"
+topology_refresh = "25h"
+topology_refresh_min = "9ms"
+[upstream.c]
+url = "redis+sentinel://a/mymaster"
+sentinel_password = "hunter2"
+[tenant.acme]
+upstream = "a"
+"#,
+        r#"
+t.toml:6:21: upstream.a.sentinel_username: applies to redis+sentinel:// only
+    leave it out, or name sentinels in the url
+t.toml:7:21: upstream.a.sentinel_password: environment variable PATH_TO_NOWHERE is not set
+    set PATH_TO_NOWHERE where tenantry is started
+t.toml:7:21: upstream.a.sentinel_password: applies to redis+sentinel:// only
+    leave it out, or name sentinels in the url
+t.toml:8:16: upstream.a.address_map: is not two addresses with ports and '=' between them
+    write "10.0.0.1:6379=203.0.113.5:7001" or the like: what the node announces, '=', and where to reach it
+t.toml:8:33: upstream.a.address_map: is not two addresses with ports and '=' between them
+    write "10.0.0.1:6379=203.0.113.5:7001" or the like: what the node announces, '=', and where to reach it
+t.toml:8:65: upstream.a.address_map: says twice where a:1 is
+    keep one of them
+t.toml:8:76: upstream.a.address_map: is a number, not a text
+    write a text in quotes
+t.toml:10:24: upstream.a.topology_refresh_min: is larger than topology_refresh
+    lower it, or raise topology_refresh
+t.toml:11:17: upstream.a.max_redirects: is out of range
+    write a whole number, 0 to 16
+t.toml:14:21: upstream.b.sentinel_username: needs sentinel_password
+    add it: sentinel_password = "env:NAME"
+t.toml:15:15: upstream.b.address_map: is a text, not a list of texts
+    write a list of texts: ["…", "…"]
+t.toml:16:20: upstream.b.topology_refresh: is out of range
+    write "250ms" or the like (ms, s, m, h), 1s to 24h
+t.toml:17:24: upstream.b.topology_refresh_min: is out of range
+    write "250ms" or the like (ms, s, m, h), 10ms to 1h
+t.toml:20:21: upstream.c.sentinel_password: is written in clear
+    write "env:NAME" or "file:/path": Redis must be told it in clear, so a digest will not do
+14 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn tenants_that_cannot_use_a_cluster_so() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[tenant.acme]
+order = "loose"
+read_from = "replicas"
+colocate = "yes"
+[tenant.globex]
+prefix = ":"
+colocate = true
+order = 1
+[tenant.initech]
+prefix = "initech"
+colocate = true
+"#,
+        r#"
+t.toml:5:9: tenant.acme.order: is not "strict" or "relaxed"
+    write "strict" or "relaxed"
+t.toml:6:13: tenant.acme.read_from: is not "primary", "prefer-replica", "replica" or "nearest"
+    write "primary", "prefer-replica", "replica" or "nearest"
+t.toml:7:12: tenant.acme.colocate: is a text, not true or false
+    write true or false
+t.toml:9:10: tenant.globex.prefix: prefix ':' has nothing before its separator, which could be the hash tag of all keys
+    write a word before it: "acme:"
+t.toml:11:9: tenant.globex.order: is a number, not a text
+    write "strict" or "relaxed"
+t.toml:13:10: tenant.initech.prefix: prefix 'initech' does not end with a separator (such as ':' '-' '_' '/' '.'), so the number of a virtual database has no place in it
+    end it with one: "initech:"
+6 mistakes in the configuration"#,
     );
 }
 
@@ -881,7 +1274,7 @@ fn mistakes_in_variables_are_told_with_their_names() {
     ];
     let expected = r#"
 environment REDIS_PORT: port is not a number from 1 to 65535
-    write redis://[user[:password]@]host[:port][/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
+    write redis://[user[:password]@]host[:port][/db], redis+cluster://[user[:password]@]host[:port],…, redis+sentinel://[user[:password]@]host[:port],…/group[/db] or unix:///path[?db=N], with '/', '@', ':', '?' and '%' in user and password percent-encoded
 environment TENANTRY_ADMIN: admin.address: is not an IP address with a port
     write "127.0.0.1:9180" or the like
 environment TENANTRY_LISTENER_3_ADDRESS: the list has 0 so far

@@ -134,7 +134,7 @@ impl Section {
             }
             Self::Admin => "Metrics and health, for the operator only: keep it off public networks.",
             Self::Upstream => {
-                "A Redis node; the name is yours.\n\
+                "A Redis: one node, a cluster, or a group that sentinels watch. The name is yours.\n\
                  Without any: one named 'main' at redis://127.0.0.1:6379, or where REDIS_URL or \
                  REDIS_HOST, REDIS_PORT,\n\
                  REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB say."
@@ -209,7 +209,7 @@ pub const KEYS: &[Key] = &[
         purpose: "virtual: SELECT works everywhere; each database is a namespace of its own (acme: for 0, \
                   acme@1: for 1).\n\
                   native: the databases of the upstream, in each of which the tenant has its prefix;\n\
-                  only with a standalone upstream that has as many.",
+                  only with upstreams that have as many, which clusters have not.",
     },
     Key {
         section: Section::Top,
@@ -283,7 +283,11 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Text,
         fallback: Fallback::Required,
         example: "redis://127.0.0.1:6379",
-        purpose: "redis://[user[:password]@]host[:port][/db], unix:///path[?db=N], or host:port.\n\
+        purpose: "redis://[user[:password]@]host[:port][/db], unix:///path[?db=N], or host:port: one node.\n\
+                  redis+cluster://[user[:password]@]host[:port],…: some nodes of a cluster; the others are learned \
+                  from them.\n\
+                  redis+sentinel://[user[:password]@]host[:port],…/group[/db]: sentinels, and the name under which \
+                  they\nwatch; user, password and database are those of the nodes.\n\
                   '/', '@', ':', '?' and '%' in user and password are percent-encoded.",
     },
     Key {
@@ -301,6 +305,57 @@ pub const KEYS: &[Key] = &[
         fallback: Fallback::Absent("the URL's, or none"),
         example: "env:UPSTREAM_PASSWORD",
         purpose: "env:NAME or file:/path; goes before a password in the URL.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "sentinel_username",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("Redis' default user"),
+        example: "watcher",
+        purpose: "User to authenticate as at the sentinels; needs sentinel_password.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "sentinel_password",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("sentinels are told none"),
+        example: "env:SENTINEL_PASSWORD",
+        purpose: "env:NAME or file:/path. What the nodes are told is not told to the sentinels.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "address_map",
+        kind: Kind::Texts,
+        fallback: Fallback::Absent("nodes are where they say they are"),
+        example: "10.0.0.1:6379=203.0.113.5:7001",
+        purpose: "Where nodes are to be reached whose own addresses do not lead there (NAT, containers): what the \
+                  cluster\nor the sentinels say, '=', and the address to connect to.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "topology_refresh",
+        kind: Kind::Duration { least: SECOND, most: 24 * HOUR },
+        fallback: Fallback::Text("30s"),
+        example: "",
+        purpose: "How often a cluster or the sentinels are asked for the nodes while nothing points to a change.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "topology_refresh_min",
+        kind: Kind::Duration { least: 10, most: HOUR },
+        fallback: Fallback::Text("1s"),
+        example: "",
+        purpose: "Shortest time between two such questions, however many redirections there are; not above \
+                  topology_refresh.",
+    },
+    Key {
+        section: Section::Upstream,
+        name: "max_redirects",
+        kind: Kind::Integer { least: 0, most: 16 },
+        fallback: Fallback::Integer(5),
+        example: "",
+        purpose: "How often a request is sent again because its node was not the right one (MOVED, ASK) or not ready\n\
+                  (TRYAGAIN, CLUSTERDOWN, LOADING, READONLY, MASTERDOWN); then the client gets the error.",
     },
     Key {
         section: Section::Upstream,
@@ -404,6 +459,36 @@ pub const KEYS: &[Key] = &[
         example: "",
         purpose: "true: CLUSTER commands answer as a cluster of one node, for clients that are configured for a \
                   cluster.\nfalse: as a standalone server.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "order",
+        kind: Kind::Choice(&["strict", "relaxed"]),
+        fallback: Fallback::Text("strict"),
+        example: "",
+        purpose: "How a client's pipelined requests for several nodes of a cluster are kept in order.\n\
+                  strict: one for another node waits for those under way, unless all of them only read.\n\
+                  relaxed: it does not; effects on one node are in order, effects on two may not be.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "read_from",
+        kind: Kind::Choice(&["primary", "prefer-replica", "replica", "nearest"]),
+        fallback: Fallback::Text("primary"),
+        example: "",
+        purpose: "Which nodes serve commands that only read; a replica may not know yet what was just written.\n\
+                  prefer-replica: the primary if there is no replica. replica: nothing else.\n\
+                  nearest: the node that answers fastest.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "colocate",
+        kind: Kind::Truth,
+        fallback: Fallback::Truth(false),
+        example: "",
+        purpose: "true: all its keys are in one slot of a cluster, by a hash tag in their prefix ({acme}: for acme:), so \
+                  every\ncommand with several keys, transaction and script works, and one shard has all of it. Keys \
+                  written before\nkeep their old names and are not found any more.",
     },
     Key {
         section: Section::User,

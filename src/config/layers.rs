@@ -238,20 +238,21 @@ fn target(rest: &str, document: &Table) -> Option<Target> {
         return Some(Target::Listener(index(number)?, key_in(Section::Listener, key)?));
     }
     if let Some(rest) = after(rest, "upstream") {
-        let (name, key) = named_key(Section::Upstream, rest)?;
-        return Some(Target::Upstream(name_meant(name, &document.names_in("upstream")), key));
+        let upstreams = document.names_in("upstream");
+        let (name, key) = named_key(Section::Upstream, rest, &upstreams)?;
+        return Some(Target::Upstream(name_meant(name, &upstreams), key));
     }
     let rest = after(rest, "tenant")?;
     let tenants = document.names_in("tenant");
     user_target(rest, &tenants).or_else(|| {
-        let (name, key) = named_key(Section::Tenant, rest)?;
+        let (name, key) = named_key(Section::Tenant, rest, &tenants)?;
         Some(Target::Tenant(name_meant(name, &tenants), key))
     })
 }
 
 /// `<TENANT>_USER_<N>_<KEY>`
 fn user_target(rest: &str, tenants: &[&str]) -> Option<Target> {
-    let (before_key, key) = named_key(Section::User, rest)?;
+    let (before_key, key) = named_key(Section::User, rest, &[])?;
     let (name, number) = before_key.rsplit_once("_USER_")?;
     Some(Target::User(name_meant(name, tenants), index(number)?, key))
 }
@@ -301,17 +302,21 @@ fn key_in(section: Section, capitals: &str) -> Option<&'static str> {
     section.keys().map(|key| key.name).find(|name| name.to_uppercase() == capitals)
 }
 
-/// `<NAME>_<KEY>`; the longest key that fits, so that `x_y` is not read as `y` of `NAME_x`.
-fn named_key(section: Section, rest: &str) -> Option<(&str, &'static str)> {
+/// `<NAME>_<KEY>`; the longest key that fits, so that `x_y` is not read as `y` of `NAME_x`, unless that is a name
+/// in the file.
+fn named_key<'r>(section: Section, rest: &'r str, known: &[&str]) -> Option<(&'r str, &'static str)> {
     let fits = |key: &'static str| Some((rest.strip_suffix(&format!("_{}", key.to_uppercase()))?, key));
     let named = section.keys().filter_map(|key| fits(key.name)).filter(|(name, _)| !name.is_empty());
-    named.max_by_key(|(_, key)| key.len())
+    named.max_by_key(|(name, key)| (known_name(name, known).is_some(), key.len()))
 }
 
 /// The configured name that looks like this in capitals, or else the name in lower case.
 fn name_meant(capitals: &str, known: &[&str]) -> String {
-    let looks_so = |name: &&&str| name.to_uppercase().replace('-', "_") == capitals;
-    known.iter().find(looks_so).map_or_else(|| capitals.to_lowercase(), ToString::to_string)
+    known_name(capitals, known).map_or_else(|| capitals.to_lowercase(), str::to_owned)
+}
+
+fn known_name<'k>(capitals: &str, known: &[&'k str]) -> Option<&'k str> {
+    known.iter().copied().find(|name| name.to_uppercase().replace('-', "_") == capitals)
 }
 
 /// Numbers in variables count from 1.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::keys::{Kind, Section};
 use super::units::{UnitError, show_duration, show_size};
 use super::url::UrlError;
+use crate::settings::Endpoint;
 use crate::tenant::directory::{DirectoryError, Holder, UserNameError};
 use crate::tenant::prefix::{PrefixError, TenantNameError};
 use crate::tenant::secret::NotADigest;
@@ -231,6 +232,24 @@ pub enum ValueMistake {
     /// A file mode for a TCP port.
     #[error("applies to unix: sockets only")]
     ModeWithoutSocket,
+    /// A key about sentinels where there are none.
+    #[error("applies to redis+sentinel:// only")]
+    SentinelsOnly,
+    /// Not two addresses.
+    #[error("is not two addresses with ports and '=' between them")]
+    AddressMap,
+    /// An address that has two others already.
+    #[error("says twice where {announced} is")]
+    MappedTwice {
+        /// The address.
+        announced: Endpoint,
+    },
+    /// Databases of the upstream, where it has one only.
+    #[error("is \"native\", but upstream '{upstream}' is a cluster, which has database 0 only")]
+    NativeInCluster {
+        /// The upstream's name.
+        upstream: String,
+    },
     /// An upstream's name that is none: it would have no environment variable.
     #[error("an upstream's name is made of a-z, 0-9, '_' and '-'")]
     UpstreamName,
@@ -294,6 +313,9 @@ pub enum SecretMistake {
     /// An upstream's user without a password.
     #[error("has a username but no password")]
     UsernameAlone,
+    /// The sentinels' user without a password.
+    #[error("needs sentinel_password")]
+    SentinelUsernameAlone,
 }
 
 /// What a key or section takes.
@@ -421,6 +443,16 @@ impl ValueMistake {
             Self::AddressTaken { .. } => "give each an address of its own".to_owned(),
             Self::Mode => "write three or four octal digits in quotes, such as \"0660\"".to_owned(),
             Self::ModeWithoutSocket => "leave it out, or listen on \"unix:/absolute/path\"".to_owned(),
+            Self::SentinelsOnly => "leave it out, or name sentinels in the url".to_owned(),
+            Self::AddressMap => {
+                "write \"10.0.0.1:6379=203.0.113.5:7001\" or the like: what the node announces, '=', \
+                and where to reach it"
+                    .to_owned()
+            }
+            Self::MappedTwice { .. } => "keep one of them".to_owned(),
+            Self::NativeInCluster { .. } => {
+                "write databases = \"virtual\": then SELECT works on a cluster too".to_owned()
+            }
             Self::UpstreamName | Self::UserNameTaken { .. } => "rename it".to_owned(),
             Self::Unknown { what, known } if known.is_empty() => format!("configure it: [{what}.NAME]"),
             Self::Unknown { known, .. } | Self::WhichUpstream { known } => {
@@ -455,6 +487,7 @@ impl SecretMistake {
             Self::UsernameAlone => "add the password: user:password@ in the url, or password = \
                 \"env:NAME\""
                 .to_owned(),
+            Self::SentinelUsernameAlone => "add it: sentinel_password = \"env:NAME\"".to_owned(),
         }
     }
 }
@@ -467,6 +500,7 @@ fn prefix_remedy(error: &PrefixError) -> String {
             "use printable ASCII without space and * ? [ ] \\ ^ { }, which mean something in Redis' patterns"
                 .to_owned()
         }
+        PrefixError::NoTag { prefix } => format!("write a word before it: \"acme{prefix}\""),
         PrefixError::NoSeparator { prefix } => format!("end it with one: \"{prefix}:\""),
     }
 }

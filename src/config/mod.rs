@@ -15,24 +15,24 @@ mod secrets;
 mod section;
 mod tenants;
 pub mod units;
+mod upstreams;
 pub mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use document::Table;
 use keys::Section;
 use layers::{Environment, Flags};
-use mistake::{Finding, Place, Report, SecretMistake, ShapeMistake, ValueMistake};
+use mistake::{Finding, Place, Report, ShapeMistake, ValueMistake};
 use secrets::Secrets;
 use section::{Findings, Reader};
 use tenants::Tenants;
 
 use crate::settings::{
-    Address, AdminSettings, DownstreamLimits, ListenerSettings, LogFormat, LogSettings, Restore,
+    Address, AdminSettings, Deployment, DownstreamLimits, ListenerSettings, LogFormat, LogSettings,
     ScopedSettings, StartSettings, UpstreamSettings,
 };
 use crate::tenant::directory::{DatabaseKind, Directory};
@@ -90,12 +90,13 @@ impl Sources {
 }
 
 impl Config {
-    /// One line for `tenantry check`.
+    /// One line for `tenantry check`. Upstreams that are more than one node are told by name.
     pub fn summary(&self) -> String {
-        let count =
-            |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+        let deployments: Vec<String> = self.upstreams.iter().filter_map(several_nodes).collect();
+        let deployments =
+            if deployments.is_empty() { String::new() } else { format!(" ({})", deployments.join("; ")) };
         format!(
-            "configuration is good: {}, {}, {}, {}, {}",
+            "configuration is good: {}, {}{deployments}, {}, {}, {}",
             count(self.listeners.len(), "listener"),
             count(self.upstreams.len(), "upstream"),
             count(self.directory.tenants().len(), "tenant"),
@@ -103,6 +104,23 @@ impl Config {
             count(self.workers.get(), "worker"),
         )
     }
+}
+
+/// `1 worker`, `2 workers`.
+fn count(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+/// How the nodes of an upstream are found, unless it is one node.
+fn several_nodes(upstream: &UpstreamSettings) -> Option<String> {
+    let found = match &upstream.deployment {
+        Deployment::Node(_) => return None,
+        Deployment::Cluster { seeds } => format!("cluster, {}", count(seeds.len(), "seed")),
+        Deployment::Sentinel(asked) => {
+            format!("group {}, {}", asked.group, count(asked.sentinels.len(), "sentinel"))
+        }
+    };
+    Some(format!("{}: {found}", upstream.name))
 }
 
 /// Reads the file (if one is named) and makes the configuration.
@@ -146,13 +164,11 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
     let top = Reader::top(document, findings);
     let databases = databases(&top);
     let secrets = Secrets { environment: &sources.environment };
-    let upstreams: Vec<(String, Option<UpstreamSettings>)> = top
-        .named_sections(Section::Upstream, "upstream")
-        .into_iter()
-        .map(|(name, reader)| (name.to_owned(), upstream(name, &reader, secrets)))
-        .collect();
-    let upstream_names: Vec<String> = upstreams.iter().map(|(name, _)| name.clone()).collect();
-    let tenants = tenants::read(&top, &upstream_names, databases, secrets);
+    let upstreams = upstreams::read(&top, secrets);
+    if databases.kind == DatabaseKind::Native {
+        upstreams.refuse_clusters(&top);
+    }
+    let tenants = tenants::read(&top, &upstreams.names, databases, secrets);
     if tenants.names.is_empty() {
         findings.add(&Place::Whole, "", ShapeMistake::NoTenant);
     }
@@ -161,6 +177,7 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
     refuse_shared_addresses(&listeners, admin.as_ref());
     let listened: BTreeSet<&TenantName> =
         listeners.iter().filter_map(|listener| listener.tenant.as_ref()).collect();
+    let read_nearest = tenants.read_nearest();
     let directory = tenants.into_directory(&listened, &top);
     let workers = top.written_integer("workers").and_then(|n| NonZeroUsize::new(usize::try_from(n).ok()?));
     let (downstream, start, log) = (downstream(&top), start(&top), log(&top));
@@ -169,7 +186,7 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
         workers: workers.unwrap_or(sources.cores),
         listeners: listeners.into_iter().map(ReadListener::settings).collect::<Option<_>>()?,
         admin: admin?.1,
-        upstreams: upstreams.into_iter().map(|(_, settings)| settings).collect::<Option<_>>()?,
+        upstreams: upstreams.settings(&read_nearest)?,
         directory: directory?,
         downstream,
         scoped,
@@ -194,65 +211,6 @@ fn databases(top: &Reader<'_>) -> tenants::Databases {
             _ => DatabaseKind::Virtual,
         },
     }
-}
-
-/// `None` only with findings.
-fn upstream(name: &str, reader: &Reader<'_>, secrets: Secrets<'_>) -> Option<UpstreamSettings> {
-    if TenantName::parse(name).is_err() {
-        reader.findings().add(reader.place(), reader.path(), ValueMistake::UpstreamName);
-    }
-    let url = reader
-        .text("url")
-        .map(url::parse)
-        .and_then(|url| url.map_err(|error| reader.refuse("url", error)).ok());
-    let own_password = reader.text("password").and_then(|written| {
-        let password = secrets.of_upstream(written, &reader.place_of("password"));
-        password.map_err(|error| reader.refuse("password", error)).ok()
-    });
-    let own_username = reader.text("username").map(str::to_owned);
-    let (reconnect_min, reconnect_max) = reconnect_waits(reader);
-    let [connect_timeout, reply_timeout, idle_timeout] =
-        ["connect_timeout", "reply_timeout", "idle_timeout"].map(|key| reader.duration(key));
-    let (max_queued, max_leases) = (reader.size("max_queued"), reader.count("max_leases"));
-    let (lease_wait, restore) = (reader.duration("lease_wait"), restore(reader));
-    let url = url?;
-    let (username, password) = (own_username.or(url.username), own_password.or(url.password));
-    if username.is_some() && password.is_none() && !reader.has("password") {
-        reader.refuse(if reader.has("username") { "username" } else { "url" }, SecretMistake::UsernameAlone);
-    }
-    Some(UpstreamSettings {
-        name: name.to_owned(),
-        endpoint: url.endpoint,
-        username,
-        password,
-        database: url.database,
-        connect_timeout,
-        reply_timeout,
-        reconnect_min,
-        reconnect_max,
-        idle_timeout,
-        max_queued,
-        max_leases,
-        lease_wait,
-        restore,
-    })
-}
-
-fn restore(reader: &Reader<'_>) -> Restore {
-    match reader.choice("restore") {
-        "always" => Restore::Always,
-        "never" => Restore::Never,
-        _ => Restore::Checked,
-    }
-}
-
-fn reconnect_waits(reader: &Reader<'_>) -> (Duration, Duration) {
-    let found_before = reader.findings().count();
-    let (least, most) = (reader.duration("reconnect_min"), reader.duration("reconnect_max"));
-    if least > most && reader.findings().count() == found_before {
-        reader.refuse("reconnect_min", ValueMistake::AboveBound { bound: "reconnect_max" });
-    }
-    (least, most)
 }
 
 /// A listener as far as it could be read.

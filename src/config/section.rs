@@ -257,11 +257,14 @@ impl<'d> Reader<'d> {
         Duration::from_millis(found)
     }
 
-    /// A list of texts, each with its place; from a variable, separated by commas.
+    /// A list of texts, each with its place; from a variable, separated by commas. `None` if it is not there
+    /// (noted, if it is required).
     pub(super) fn texts(&self, name: &str) -> Option<Vec<Written<&'d str>>> {
         let key = self.key(name);
         let Some(Entry { value: Written { value, place }, .. }) = self.table.get(name) else {
-            self.refuse(name, ShapeMistake::Missing { example: value_line(key) });
+            if key.fallback == Fallback::Required {
+                self.refuse(name, ShapeMistake::Missing { example: value_line(key) });
+            }
             return None;
         };
         if let Some(list) = value.as_list() {

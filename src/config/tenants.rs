@@ -7,7 +7,7 @@ use super::mistake::{Mistake, Place, ValueMistake};
 use super::secrets::Secrets;
 use super::section::Reader;
 use crate::tenant::directory::{
-    DatabaseKind, Directory, DirectoryError, Holder, TenantEntry, User, UserAt, UserName,
+    DatabaseKind, Directory, DirectoryError, Holder, Order, ReadFrom, TenantEntry, User, UserAt, UserName,
 };
 use crate::tenant::prefix::{Prefix, TenantName};
 
@@ -51,16 +51,20 @@ pub(super) fn read<'d>(
     for (name, reader) in top.named_sections(Section::Tenant, "tenant") {
         let upstream = upstream_of(&reader, upstreams);
         let prefix = prefix_of(&reader);
+        let colocates = reader.truth("colocate");
         let users = reader.listed_sections(Section::User, "user");
         tenants.has_users |= !users.is_empty();
         let users: Vec<ReadUser<'d>> =
             users.into_iter().filter_map(|user| read_user(user, secrets)).collect();
+        let has_cluster_persona = reader.truth("cluster_persona");
+        let (order, read_from) = (order(&reader), read_from(&reader));
         match TenantName::parse(name) {
             Err(error) => reader.findings().add(reader.place(), reader.path(), error),
             Ok(name) => {
                 let Ok(prefix) = prefix.map(|prefix| prefix.unwrap_or_else(|| name.default_prefix())) else {
                     continue;
                 };
+                let Some(prefix) = tagged(&reader, prefix, colocates) else { continue };
                 let users_of_entry = users.iter().map(|user| user.user.clone()).collect();
                 let entry = TenantEntry {
                     name,
@@ -68,7 +72,9 @@ pub(super) fn read<'d>(
                     upstream,
                     databases: databases.count,
                     database_kind: databases.kind,
-                    has_cluster_persona: reader.truth("cluster_persona"),
+                    has_cluster_persona,
+                    order,
+                    read_from,
                     has_listener: false,
                     users: users_of_entry,
                 };
@@ -80,6 +86,12 @@ pub(super) fn read<'d>(
 }
 
 impl Tenants<'_> {
+    /// The upstreams, by number, of which somebody reads from the nearest nodes.
+    pub(super) fn read_nearest(&self) -> BTreeSet<usize> {
+        let entries = self.read.iter().map(|tenant| &tenant.entry);
+        entries.filter(|entry| entry.read_from == ReadFrom::Nearest).map(|entry| entry.upstream).collect()
+    }
+
     /// The directory, in which the tenants of `listened` have a listener.
     pub(super) fn into_directory(
         self,
@@ -167,6 +179,22 @@ impl Located {
     }
 }
 
+fn order(reader: &Reader<'_>) -> Order {
+    match reader.choice("order") {
+        "relaxed" => Order::Relaxed,
+        _ => Order::Strict,
+    }
+}
+
+fn read_from(reader: &Reader<'_>) -> ReadFrom {
+    match reader.choice("read_from") {
+        "prefer-replica" => ReadFrom::PreferReplica,
+        "replica" => ReadFrom::Replica,
+        "nearest" => ReadFrom::Nearest,
+        _ => ReadFrom::Primary,
+    }
+}
+
 fn upstream_of(reader: &Reader<'_>, upstreams: &[String]) -> usize {
     let known = || upstreams.to_vec();
     match (reader.text("upstream"), upstreams) {
@@ -190,6 +218,14 @@ fn prefix_of(reader: &Reader<'_>) -> Result<Option<Prefix>, ()> {
         return if reader.has("prefix") { Err(()) } else { Ok(None) };
     };
     Prefix::parse(text).map(Some).map_err(|error| reader.refuse("prefix", error))
+}
+
+/// The prefix, with its hash tag if it is to have one. `None`: it cannot, and that is noted.
+fn tagged(reader: &Reader<'_>, prefix: Prefix, colocates: bool) -> Option<Prefix> {
+    if !colocates {
+        return Some(prefix);
+    }
+    prefix.colocated().map_err(|error| reader.refuse("prefix", error)).ok()
 }
 
 fn read_user<'d>(reader: Reader<'d>, secrets: Secrets<'_>) -> Option<ReadUser<'d>> {
