@@ -57,6 +57,24 @@ impl SendQueue {
         self.chunks.push_back(piece);
     }
 
+    /// Appends a copy of `piece`.
+    pub fn push_slice(&mut self, piece: &[u8]) {
+        self.tail.extend_from_slice(piece);
+    }
+
+    /// A copy of the first `len` bytes that wait.
+    pub fn copy_front(&self, len: usize) -> Bytes {
+        let mut front = BytesMut::with_capacity(len);
+        for piece in self.chunks.iter().map(Bytes::as_ref).chain(std::iter::once(self.tail.as_ref())) {
+            let wanted = len.saturating_sub(front.len()).min(piece.len());
+            if front.len() >= len {
+                break;
+            }
+            front.extend_from_slice(piece.get(..wanted).unwrap_or_default());
+        }
+        front.freeze()
+    }
+
     /// Everything that waits, as slices for one write; as many as fit are filled in.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled: usize = 0;

@@ -51,13 +51,14 @@ pub struct Connected {
     pub greeting: Greeting,
 }
 
-/// Connects within `connect_timeout`. Cancel safe: dropping it closes the socket.
+/// Connects to the node at `endpoint` within `connect_timeout`. Cancel safe: dropping it closes the socket.
 pub async fn connect(
     settings: &UpstreamSettings,
+    endpoint: &Endpoint,
     fingerprint: Fingerprint,
     purpose: Script,
 ) -> Result<Connected, ConnectError> {
-    let greeted = connect_and_greet(settings, fingerprint, purpose);
+    let greeted = connect_and_greet(settings, endpoint, fingerprint, purpose);
     match tokio::time::timeout(settings.connect_timeout, greeted).await {
         Ok(result) => result,
         Err(_) => Err(ConnectError::TimedOut(settings.connect_timeout)),
@@ -66,32 +67,65 @@ pub async fn connect(
 
 async fn connect_and_greet(
     settings: &UpstreamSettings,
+    endpoint: &Endpoint,
     fingerprint: Fingerprint,
     purpose: Script,
 ) -> Result<Connected, ConnectError> {
-    let (mut read, write) = match &settings.endpoint {
-        Endpoint::Tcp { host, port } => socket::split_tcp(TcpStream::connect((host.as_str(), *port)).await?),
-        Endpoint::Unix(path) => socket::split_unix(UnixStream::connect(path).await?),
-    };
+    let mut dialogue = Dialogue::open(endpoint, MAX_HANDSHAKE).await?;
     let (request, mut handshake) = Handshake::begin(fingerprint, purpose, settings);
-    send(&write, &request).await?;
-    let mut received = BytesMut::new();
-    let mut scanner = ReplyScanner::default();
-    let mut looked_at = 0;
+    dialogue.say(&request).await?;
     loop {
-        if read.read_buf(&mut received).await? == 0 || received.len() > MAX_HANDSHAKE {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        if let Some(greeting) = handshake.on_reply(&dialogue.hear().await?)? {
+            return Ok(Connected { read: dialogue.read, write: dialogue.write, greeting });
         }
-        while looked_at < received.len() {
-            match scanner.advance(received.get(looked_at..).unwrap_or_default())? {
-                Progress::Partial => looked_at = received.len(),
-                Progress::Complete(len) => {
-                    let reply = received.split_to(looked_at.saturating_add(len));
-                    looked_at = 0;
-                    if let Some(greeting) = handshake.on_reply(&reply)? {
-                        return Ok(Connected { read, write, greeting });
+    }
+}
+
+/// A new connection, read reply by reply: for what is said before anything is forwarded, or instead of it.
+pub(super) struct Dialogue {
+    read: ReadHalf,
+    write: WriteHalf,
+    received: BytesMut,
+    /// How much of `received` the scanner has seen.
+    looked_at: usize,
+    scanner: ReplyScanner,
+    limit: usize,
+}
+
+impl Dialogue {
+    /// Connects. Not more than `limit` bytes of replies wait to be heard, and no reply is longer.
+    pub(super) async fn open(endpoint: &Endpoint, limit: usize) -> io::Result<Self> {
+        let (read, write) = match endpoint {
+            Endpoint::Tcp { host, port } => {
+                socket::split_tcp(TcpStream::connect((host.as_str(), *port)).await?)
+            }
+            Endpoint::Unix(path) => socket::split_unix(UnixStream::connect(path).await?),
+        };
+        let (received, scanner) = (BytesMut::new(), ReplyScanner::default());
+        Ok(Self { read, write, received, looked_at: 0, scanner, limit })
+    }
+
+    /// Sends requests.
+    pub(super) async fn say(&self, requests: &[u8]) -> io::Result<()> {
+        send(&self.write, requests).await
+    }
+
+    /// The next reply. Cancel safe.
+    pub(super) async fn hear(&mut self) -> Result<BytesMut, ConnectError> {
+        loop {
+            let unseen = self.received.get(self.looked_at..).unwrap_or_default();
+            if !unseen.is_empty() {
+                match self.scanner.advance(unseen)? {
+                    Progress::Partial => self.looked_at = self.received.len(),
+                    Progress::Complete(len) => {
+                        let reply = self.received.split_to(self.looked_at.saturating_add(len));
+                        self.looked_at = 0;
+                        return Ok(reply);
                     }
                 }
+            }
+            if self.received.len() > self.limit || self.read.read_buf(&mut self.received).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
     }

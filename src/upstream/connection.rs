@@ -14,11 +14,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connect::Connected;
-use super::in_flight::InFlight;
+use super::in_flight::Owed;
 use super::inbox::Inbox;
-use super::lane::{Batch, Ended, Holder, Lane, Patience, Pushed, Recipient, Take, Times};
+use super::lane::{Ended, Inner, Lane, Patience};
+use super::recipient::{Again, Batch, Confirm, Holder, Pushed, Recipient, Take, Times};
 use crate::clock::Micros;
-use crate::resp::{Progress, ReplyScanner, SendQueue};
+use crate::resp::{BufferPool, Progress, ReplyScanner, SendQueue};
 use crate::settings::UpstreamSettings;
 use crate::socket::{ReadHalf, WriteHalf};
 
@@ -48,6 +49,11 @@ enum Current {
     Stream,
     /// It is passed on when it is complete.
     Whole,
+    /// It is that of a request which goes before another, and no error: nobody reads it.
+    Skip,
+    /// It is an error that nobody is owed, on the connection of one session: the node has ended a subscription by
+    /// itself before it was asked to, and its push was taken for the confirmation.
+    Late,
     /// It is too long to be held: an error is passed on in its stead.
     TooLong,
     /// It is a push: the holder's, when it is complete. Nobody has asked for one on a shared connection.
@@ -65,6 +71,8 @@ pub(super) struct Connection<'a, T: Recipient> {
     has_begun: bool,
     /// The beginning of a reply that is wanted whole and does not fit the inbox.
     held: BytesMut,
+    /// The error because of which a request is sent again.
+    redirection: Bytes,
     /// The replies of the read under way, and the memory for those of the next.
     batch: T::Batch,
     watch: Watch,
@@ -80,6 +88,7 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
             current: Current::Stream,
             has_begun: false,
             held: BytesMut::new(),
+            redirection: Bytes::new(),
             batch: T::Batch::default(),
             watch: Watch::new(&lane.settings, lane.clock.read()),
         }
@@ -163,8 +172,7 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
         let mut inner = lane.inner.borrow_mut();
         while !self.inbox.unscanned().is_empty() {
             if self.scanner.is_at_boundary() {
-                let oldest = inner.in_flight.oldest().map(|owed| &owed.recipient);
-                self.current = begin(self.inbox.first_byte(), oldest)?;
+                self.current = begin(self.inbox.first_byte(), inner.in_flight.oldest(), holder.is_some())?;
             }
             let (piece, is_complete) = match self.scanner.advance(self.inbox.unscanned())? {
                 Progress::Complete(len) => (self.inbox.complete(len), true),
@@ -181,15 +189,23 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
                 if let Some(holder) = holder.as_deref()
                     && let Some(frame) = self.hold_push(piece, is_complete)?
                 {
-                    self.push(holder, &frame, &mut inner.in_flight);
+                    self.push(holder, &frame, &mut inner, &lane.pool);
                 }
-            } else {
+            } else if self.current != Current::Late {
+                let may_redirect = inner.keeps_requests();
                 let Some(owed) = inner.in_flight.oldest() else { return Err(Ended::Unowed) };
                 let times =
                     is_complete.then_some(Times { sent_at: owed.sent_at, read_at: self.watch.read_at });
-                self.hand_over(&mut owed.recipient, piece, times);
-                if is_complete {
-                    inner.in_flight.retire();
+                match self.hand_over(owed, piece, times, may_redirect) {
+                    Handed::Part => {}
+                    Handed::All => inner.retire(&lane.pool),
+                    Handed::Redirected => {
+                        let error = std::mem::take(&mut self.redirection);
+                        if let Some((recipient, request)) = inner.take_back(&lane.pool) {
+                            let why = Again::Redirected(error);
+                            self.batch.again(recipient, request, lane.fingerprint, why);
+                        }
+                    }
                 }
             }
         }
@@ -207,54 +223,109 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
     }
 
     /// A push goes to the holder; a confirmation also answers the request it belongs to.
-    fn push(&mut self, holder: &dyn Holder<T>, frame: &[u8], in_flight: &mut InFlight<T>) {
+    fn push(&mut self, holder: &dyn Holder<T>, frame: &[u8], inner: &mut Inner<T>, pool: &BufferPool) {
         let bytes = self.inbox.bytes();
-        if holder.pushed(bytes, frame, &mut self.batch) == Pushed::Event {
-            return;
-        }
+        let Pushed::Confirmation { ends } = holder.pushed(bytes, frame, &mut self.batch) else { return };
         let read_at = self.watch.read_at;
-        let is_done = in_flight.oldest().is_some_and(|owed| {
+        let confirm = inner.in_flight.oldest().map_or(Confirm::Other, |owed| {
             let times = Times { sent_at: owed.sent_at, read_at };
-            owed.recipient.confirm(bytes, times, &mut self.batch)
+            owed.recipient.confirm(ends, bytes, times, &mut self.batch)
         });
-        if is_done {
-            in_flight.retire();
+        match confirm {
+            Confirm::Other if ends => holder.unasked(frame),
+            Confirm::Other | Confirm::One => {}
+            Confirm::Last => inner.retire(pool),
         }
     }
 
     /// Gives one piece of a reply to the one it belongs to; `times` are set with the last piece.
     #[inline]
-    fn hand_over(&mut self, recipient: &mut T, piece: Range<usize>, times: Option<Times>) {
-        let bytes = self.inbox.bytes();
-        if self.current == Current::Stream {
-            return recipient.stream(bytes, piece, times, &mut self.batch);
+    fn hand_over(
+        &mut self,
+        owed: &mut Owed<T>,
+        piece: Range<usize>,
+        times: Option<Times>,
+        may_redirect: bool,
+    ) -> Handed {
+        match self.current {
+            Current::Stream => {
+                owed.recipient.stream(self.inbox.bytes(), piece, times, &mut self.batch);
+                if times.is_some() { Handed::All } else { Handed::Part }
+            }
+            Current::Skip | Current::Late => {
+                owed.before = owed.before.saturating_sub(u32::from(times.is_some()));
+                Handed::Part
+            }
+            Current::Whole | Current::TooLong | Current::Push => self.hold(owed, piece, times, may_redirect),
         }
+    }
+
+    /// Keeps a piece of a reply that is wanted whole, and hands it over once it is complete.
+    fn hold(
+        &mut self,
+        owed: &mut Owed<T>,
+        piece: Range<usize>,
+        times: Option<Times>,
+        may_redirect: bool,
+    ) -> Handed {
+        let bytes = self.inbox.bytes();
         let piece = bytes.get(piece).unwrap_or_default();
         if self.held.len().saturating_add(piece.len()) > MAX_HELD {
             self.held = BytesMut::new();
             self.current = Current::TooLong;
         }
-        match times {
-            Some(times) if self.current == Current::TooLong => {
-                recipient.whole(bytes, TOO_LONG, times, &mut self.batch);
-            }
-            Some(times) if self.held.is_empty() => recipient.whole(bytes, piece, times, &mut self.batch),
-            Some(times) => {
+        let is_too_long = self.current == Current::TooLong;
+        let Some(times) = times else {
+            if !is_too_long {
                 self.held.extend_from_slice(piece);
-                recipient.whole(bytes, &std::mem::take(&mut self.held), times, &mut self.batch);
             }
-            None if self.current == Current::TooLong => {}
-            None => self.held.extend_from_slice(piece),
+            return Handed::Part;
+        };
+        let mut held = std::mem::take(&mut self.held);
+        let reply = if is_too_long {
+            TOO_LONG
+        } else if held.is_empty() {
+            piece
+        } else {
+            held.extend_from_slice(piece);
+            &held
+        };
+        if owed.before > 0 {
+            owed.before -= 1;
+            owed.recipient.preliminary(reply);
+            return Handed::Part;
         }
+        if may_redirect && reply.first() == Some(&b'-') && owed.recipient.is_redirected(reply) {
+            self.redirection = Bytes::copy_from_slice(reply);
+            return Handed::Redirected;
+        }
+        owed.recipient.whole(bytes, reply, times, &mut self.batch);
+        Handed::All
     }
 }
 
+/// What became of a piece of a reply.
+enum Handed {
+    /// The reply goes on, or was that to a request which goes before another.
+    Part,
+    /// It was the last.
+    All,
+    /// The request is to be sent again because of the reply, which is kept apart: it is rare.
+    Redirected,
+}
+
 /// How the reply that begins with `first_byte` is taken.
-fn begin<T: Recipient>(first_byte: u8, oldest: Option<&T>) -> Result<Current, Ended> {
+fn begin<T: Recipient>(
+    first_byte: u8,
+    oldest: Option<&mut Owed<T>>,
+    is_held: bool,
+) -> Result<Current, Ended> {
     match oldest {
         _ if first_byte == b'>' => Ok(Current::Push),
+        None if is_held && first_byte == b'-' => Ok(Current::Late),
         None => Err(Ended::Unowed),
-        Some(recipient) => Ok(match recipient.takes(first_byte) {
+        Some(owed) if owed.before > 0 => Ok(if first_byte == b'-' { Current::Whole } else { Current::Skip }),
+        Some(owed) => Ok(match owed.recipient.takes(first_byte) {
             Take::Stream => Current::Stream,
             Take::Whole => Current::Whole,
         }),

@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use super::lane::Fingerprint;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, Version};
-use crate::settings::{Password, UpstreamSettings};
+use crate::routing::Access;
+use crate::settings::{Deployment, Password, UpstreamSettings};
 
 /// The name that upstream operators see in `CLIENT LIST`.
 const CLIENT_NAME: &str = "tenantry";
@@ -51,14 +52,17 @@ pub enum Refused {
         /// The error reply without its `-`.
         reply: String,
     },
-    /// A node of a cluster, or a sentinel.
-    #[error(
-        "the upstream runs in {mode} mode, which this version does not support: name a standalone server"
-    )]
+    /// A node of a cluster where none is expected, or the other way round, or a sentinel.
+    #[error("the upstream runs in {mode} mode: name {remedy}")]
     Mode {
         /// Its `redis_mode`.
         mode: String,
+        /// What to write instead.
+        remedy: &'static str,
     },
+    /// A replica that was said to be the primary.
+    #[error("the node is not a primary")]
+    NotPrimary,
     /// More replies than requests, or a reply that cannot be read.
     #[error("the upstream does not speak the Redis protocol")]
     NotRedis,
@@ -71,6 +75,8 @@ enum Step {
     Must(&'static str),
     /// An error does not matter.
     May,
+    /// `ROLE`: it must be the primary.
+    Role,
     /// `INFO server`.
     Info,
     /// `CONFIG GET proto-max-bulk-len`.
@@ -83,10 +89,37 @@ enum Step {
     ClientId,
 }
 
+/// The `redis_mode` that an upstream must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Standalone,
+    Cluster,
+}
+
+impl Expected {
+    fn of(deployment: &Deployment) -> Self {
+        match deployment {
+            Deployment::Cluster { .. } => Self::Cluster,
+            Deployment::Node(_) | Deployment::Sentinel(_) => Self::Standalone,
+        }
+    }
+
+    fn check(self, mode: &str) -> Result<(), Refused> {
+        let remedy = match (self, mode) {
+            (Self::Standalone, "standalone") | (Self::Cluster, "cluster") => return Ok(()),
+            (_, "sentinel") => "the group it watches as redis+sentinel://host:port/name",
+            (Self::Standalone, _) => "it as redis+cluster://host:port",
+            (Self::Cluster, _) => "it as redis://host:port",
+        };
+        Err(Refused::Mode { mode: mode.to_owned(), remedy })
+    }
+}
+
 /// The script of one connection.
 #[derive(Debug)]
 pub struct Handshake {
     pending: VecDeque<Step>,
+    expects: Expected,
     greeting: Greeting,
 }
 
@@ -98,6 +131,14 @@ impl Handshake {
         let mut script = introduction(fingerprint.version, settings);
         if database != 0 {
             script.push((Step::Must("SELECT"), vec!["SELECT", &number]));
+        }
+        match (&settings.deployment, fingerprint.access) {
+            (Deployment::Cluster { .. }, Access::ReadOnly) => {
+                script.push((Step::Must("READONLY"), vec!["READONLY"]));
+            }
+            // Who was said to be the primary may have been told otherwise since.
+            (Deployment::Sentinel(_), Access::ReadWrite) => script.push((Step::Role, vec!["ROLE"])),
+            (Deployment::Node(_) | Deployment::Cluster { .. } | Deployment::Sentinel(_), _) => {}
         }
         script.push((Step::May, vec!["CLIENT", "SETNAME", CLIENT_NAME]));
         match purpose {
@@ -117,7 +158,8 @@ impl Handshake {
             }
         }
         let pending = script.into_iter().map(|(step, _)| step).collect();
-        (bytes, Self { pending, greeting: Greeting::default() })
+        let expects = Expected::of(&settings.deployment);
+        (bytes, Self { pending, expects, greeting: Greeting::default() })
     }
 
     /// Takes one complete reply. `Some` once the last one has been read.
@@ -135,6 +177,10 @@ impl Handshake {
                     reply: String::from_utf8_lossy(text).into_owned(),
                 });
             }
+            (Step::Role, Value::Array(_)) => match cursor.next_value() {
+                Some(Value::Bulk(b"master")) => {}
+                _ => return Err(Refused::NotPrimary),
+            },
             (Step::Info, Value::Bulk(text)) => self.learn_info(&String::from_utf8_lossy(text))?,
             (Step::MaxBulk, Value::Array(2) | Value::Map(1)) => self.learn_max_bulk(&mut cursor),
             (Step::Payloads, Value::Array(2) | Value::Map(1)) => {
@@ -163,9 +209,7 @@ impl Handshake {
             let Some((field, value)) = line.split_once(':') else { continue };
             match field {
                 "redis_version" => value.clone_into(&mut self.greeting.version),
-                "redis_mode" if value != "standalone" => {
-                    return Err(Refused::Mode { mode: value.to_owned() });
-                }
+                "redis_mode" => self.expects.check(value)?,
                 _ => {}
             }
         }
@@ -216,13 +260,21 @@ fn introduction(version: Version, settings: &UpstreamSettings) -> Vec<(Step, Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Endpoint, Restore};
+    use crate::routing::topology::NodeId;
+    use crate::settings::{Endpoint, Restore, TopologySettings};
     use std::time::Duration;
 
     fn unauthenticated() -> UpstreamSettings {
         UpstreamSettings {
             name: "main".into(),
-            endpoint: Endpoint::Tcp { host: "localhost".into(), port: 6379 },
+            deployment: Deployment::Node(Endpoint::Tcp { host: "localhost".into(), port: 6379 }),
+            address_map: Vec::new(),
+            topology: TopologySettings {
+                refresh_every: Duration::from_secs(1),
+                refresh_min: Duration::from_secs(1),
+            },
+            measures_nodes: false,
+            max_redirects: 5,
             username: None,
             password: None,
             database: 0,
@@ -245,7 +297,7 @@ mod tests {
     }
 
     fn shared(version: Version) -> Fingerprint {
-        Fingerprint { upstream: 0, version, database: None }
+        Fingerprint { upstream: 0, node: NodeId(0), access: Access::ReadWrite, version, database: None }
     }
 
     fn script(version: Version, settings: &UpstreamSettings) -> String {

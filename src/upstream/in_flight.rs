@@ -26,8 +26,24 @@ pub struct Owed<T> {
     pub recipient: T,
     /// When the request was handed to the socket.
     pub sent_at: Micros,
-    /// Bytes of the request.
-    len: u32,
+    /// Requests that were sent with it, before it.
+    pub asked_before: u32,
+    /// Replies to them that are still to come.
+    pub before: u32,
+    /// Bytes of the request, and of what was sent with it.
+    len: usize,
+}
+
+impl<T> Owed<T> {
+    /// Bytes of the request, and of what was sent with it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a request has bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
 }
 
 /// The queue of one connection.
@@ -58,10 +74,15 @@ impl<T> InFlight<T> {
         self.owed.is_empty()
     }
 
-    /// A request of `len` bytes was queued.
-    pub fn push(&mut self, recipient: T, len: usize) {
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        self.owed.push_back(Owed { recipient, sent_at: Micros::default(), len });
+    /// A request of `len` bytes was queued, with others whose replies come `before` its own.
+    pub fn push(&mut self, recipient: T, len: usize, before: u32) {
+        self.owed.push_back(Owed {
+            recipient,
+            sent_at: Micros::default(),
+            asked_before: before,
+            before,
+            len,
+        });
         self.unsent += 1;
     }
 
@@ -96,14 +117,13 @@ impl<T> InFlight<T> {
 
     /// The connection has ended with `unwritten` bytes still in its queue: every entry with its fate, oldest
     /// first.
-    pub fn abandon(&mut self, unwritten: usize) -> Vec<(T, Fate)> {
-        let mut unwritten = u64::try_from(unwritten).unwrap_or(u64::MAX);
-        let mut fates: Vec<(T, Fate)> = Vec::with_capacity(self.owed.len());
+    pub fn abandon(&mut self, mut unwritten: usize) -> Vec<(Owed<T>, Fate)> {
+        let mut fates = Vec::with_capacity(self.owed.len());
         while let Some(owed) = self.owed.pop_back() {
             // Redis runs complete requests only: one whose last byte is still here has not run.
             let fate = if unwritten > 0 { Fate::NotSent } else { Fate::MayHaveRun };
-            unwritten = unwritten.saturating_sub(u64::from(owed.len));
-            fates.push((owed.recipient, fate));
+            unwritten = unwritten.saturating_sub(owed.len);
+            fates.push((owed, fate));
         }
         fates.reverse();
         *self = Self::default();
@@ -118,11 +138,11 @@ mod tests {
     #[test]
     fn replies_belong_to_the_oldest_request() {
         let mut in_flight = InFlight::default();
-        in_flight.push('a', 10);
-        in_flight.push('b', 10);
+        in_flight.push('a', 10, 0);
+        in_flight.push('b', 10, 0);
         assert_eq!(None, in_flight.oldest_sent_at());
         in_flight.stamp(Micros(5));
-        in_flight.push('c', 10);
+        in_flight.push('c', 10, 0);
         assert_eq!(Some(Micros(5)), in_flight.oldest_sent_at());
         assert_eq!(Some('a'), in_flight.retire().map(|owed| owed.recipient));
         assert_eq!(Some('b'), in_flight.retire().map(|owed| owed.recipient));
@@ -136,9 +156,10 @@ mod tests {
         let queue = |unwritten| {
             let mut in_flight = InFlight::default();
             for name in ['a', 'b', 'c'] {
-                in_flight.push(name, 10);
+                in_flight.push(name, 10, 0);
             }
-            in_flight.abandon(unwritten)
+            let fates = in_flight.abandon(unwritten);
+            fates.into_iter().map(|(owed, fate)| (owed.recipient, fate)).collect::<Vec<_>>()
         };
         assert_eq!(vec![('a', Fate::MayHaveRun), ('b', Fate::MayHaveRun), ('c', Fate::MayHaveRun)], queue(0));
         assert_eq!(vec![('a', Fate::MayHaveRun), ('b', Fate::MayHaveRun), ('c', Fate::NotSent)], queue(1));

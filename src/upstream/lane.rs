@@ -7,11 +7,12 @@
 //!
 //! A lane reconnects by itself, one attempt at a time. While it connects, requests wait (bounded by
 //! `max_queued`); while it waits for its next attempt they fail at once. When a connection ends, every reply
-//! it owed becomes an error that says whether the request may have run: nothing is ever sent twice.
+//! it owed becomes an error that says whether the request may have run. Where nodes change, requests are kept until
+//! they are answered, and their recipients may have them sent again: never one that may have run and changes
+//! something.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -21,109 +22,38 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::connect;
 use super::connection::{Connection, Served};
-use super::handshake::{Greeting, Script};
-use super::in_flight::{Fate, InFlight};
+use super::handshake::Script;
+use super::in_flight::{Fate, InFlight, Owed};
 use super::inbox::Inbox;
-use crate::clock::{Clock, Micros};
+use super::recipient::{Again, Batch, Failure, Holder, Kept, LaneEvents, Recipient};
+use crate::clock::Clock;
 use crate::resp::{BufferPool, ReplyError, SendQueue, Version};
-use crate::routing::Routed;
-use crate::settings::UpstreamSettings;
-
-/// How a recipient wants its reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Take {
-    /// In pieces as they arrive.
-    Stream,
-    /// In one piece, because it will be edited.
-    Whole,
-}
-
-/// Why a request got no reply.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// Whether it can have run.
-    pub fate: Fate,
-    /// What happened, for the client to read; names no address.
-    pub reason: Rc<str>,
-    /// When the lane will try to connect again, if it is waiting.
-    pub retry_in: Option<Duration>,
-}
-
-/// Who gets a reply.
-pub trait Recipient: Sized {
-    /// What the replies of one read have in common: written out together at its end.
-    type Batch: Batch;
-
-    /// How it wants the reply that begins with this type byte.
-    fn takes(&self, first_byte: u8) -> Take;
-
-    /// A piece of the reply: `piece` of `read`. The last one has `times`.
-    fn stream(&mut self, read: &[u8], piece: Range<usize>, times: Option<Times>, batch: &mut Self::Batch);
-
-    /// The whole reply; `read` is the buffer that streamed pieces of this batch are slices of.
-    fn whole(&mut self, read: &[u8], reply: &[u8], times: Times, batch: &mut Self::Batch);
-
-    /// A confirmation came out of band while this was the oldest (`SUBSCRIBE` and its kin are answered by one
-    /// for each name). Whether it was the last one: then nothing more is owed.
-    fn confirm(&mut self, read: &[u8], times: Times, batch: &mut Self::Batch) -> bool;
-
-    /// There will be no reply, or no more of it.
-    fn fail(self, failure: &Failure, batch: &mut Self::Batch);
-}
-
-/// Whose a dedicated connection is.
-pub trait Holder<T: Recipient> {
-    /// A push came.
-    fn pushed(&self, read: &[u8], frame: &[u8], batch: &mut T::Batch) -> Pushed;
-    /// The connection has become ready, or has ended: what waits for it can go on.
-    fn changed(&self);
-}
-
-/// What a push was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
-    /// Something that happened by itself.
-    Event,
-    /// Part of the answer to the oldest request.
-    Confirmation,
-}
+use crate::routing::topology::NodeId;
+use crate::routing::{Access, Destination, Routed};
+use crate::settings::{Endpoint, UpstreamSettings};
 
 /// What connections must have in common to be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
     /// The upstream, by number.
     pub upstream: usize,
+    /// Its node.
+    pub node: NodeId,
+    /// What is sent there.
+    pub access: Access,
     /// Its protocol version.
     pub version: Version,
     /// The database it has selected; `None`: the one that the upstream's settings name.
     pub database: Option<u32>,
 }
 
-/// When one request was sent and its reply read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    /// When the request was handed to the socket.
-    pub sent_at: Micros,
-    /// When the reply was read.
-    pub read_at: Micros,
-}
-
-/// The replies of one read, by client.
-pub trait Batch: Default {
-    /// Hands everything to the clients' sockets. `read` is the buffer that streamed pieces were slices of.
-    fn finish(&mut self, read: &[u8]);
-}
-
-/// What the worker wants to know about its lanes. Not on the hot path.
-pub trait LaneEvents {
-    /// An attempt to connect begins.
-    fn connecting(&self);
-    /// A connection is ready.
-    fn connected(&self, greeting: &Greeting);
-    /// A connection, or an attempt at one, has ended; `lost` requests of each fate went with it.
-    fn disconnected(&self, ended: &Ended, lost_not_sent: u64, lost_may_have_run: u64);
-    /// A connection has ended because nobody used it.
-    fn released(&self);
+impl Fingerprint {
+    /// What a connection for `routed` must be like, to be answered in `version`.
+    #[inline]
+    pub fn of(routed: &Routed<'_>, version: Version) -> Self {
+        let Destination { node, access, .. } = routed.to();
+        Self { upstream: routed.upstream(), node, access, version, database: routed.database() }
+    }
 }
 
 /// How a connection ended.
@@ -211,6 +141,8 @@ pub enum Patience {
 /// One connection to one node: shared by many sessions, or dedicated to one (see [`super::dedicated`]).
 pub struct Lane<T: Recipient> {
     pub(super) settings: Rc<UpstreamSettings>,
+    /// Where its node is.
+    endpoint: Endpoint,
     pub(super) fingerprint: Fingerprint,
     pub(super) clock: Rc<Clock>,
     pub(super) pool: Rc<BufferPool>,
@@ -230,6 +162,9 @@ pub(super) struct Inner<T> {
     state: State,
     pub(super) queue: SendQueue,
     pub(super) in_flight: InFlight<T>,
+    /// The bytes of what is in flight, where another node may have to be asked (*Redis cluster specification*,
+    /// "MOVED Redirection").
+    kept: Option<SendQueue>,
     /// The lane's task, while it waits for work.
     pub(super) task: Option<Waker>,
     /// Sessions that are not read because the queue is full.
@@ -242,7 +177,7 @@ impl<T: Recipient + 'static> Lane<T> {
     /// A lane that is about to connect; [`Lane::run`] does the work.
     pub fn new(
         settings: Rc<UpstreamSettings>,
-        fingerprint: Fingerprint,
+        (endpoint, fingerprint): (Endpoint, Fingerprint),
         clock: Rc<Clock>,
         pool: Rc<BufferPool>,
         events: Box<dyn LaneEvents>,
@@ -251,12 +186,14 @@ impl<T: Recipient + 'static> Lane<T> {
             state: State::Connecting,
             queue: SendQueue::default(),
             in_flight: InFlight::default(),
+            kept: (!settings.deployment.is_fixed()).then(SendQueue::default),
             task: None,
             waiting: Vec::new(),
             client_id: 0,
         };
         Rc::new(Self {
             settings,
+            endpoint,
             fingerprint,
             clock,
             pool,
@@ -271,14 +208,50 @@ impl<T: Recipient + 'static> Lane<T> {
 
     /// Queues one request and returns its bytes. Only a routed request can be sent, hence only a scoped one.
     /// The recipient comes back with the failure when the lane is down.
+    #[inline]
     pub fn send(&self, recipient: T, request: &Routed<'_>) -> Result<usize, (T, Failure)> {
+        self.queue(recipient, 0, |queue| request.queue(queue))
+    }
+
+    /// Queues several requests with nothing between them; the reply to the last is the recipient's.
+    pub fn send_together(&self, recipient: T, requests: &[Routed<'_>]) -> Result<usize, (T, Failure)> {
+        let before = u32::try_from(requests.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        self.queue(recipient, before, |queue| requests.iter().map(|request| request.queue(queue)).sum())
+    }
+
+    /// Queues a request that was sent before to a node that was not the right one. `asking`: this node has its
+    /// keys but does not own them yet (*Redis cluster specification*, "ASK redirection").
+    pub fn send_again(
+        &self,
+        recipient: T,
+        request: &Kept,
+        asking: Option<&Routed<'_>>,
+    ) -> Result<usize, (T, Failure)> {
+        let before = request.before.saturating_add(u32::from(asking.is_some()));
+        self.queue(recipient, before, |queue| {
+            let asked = asking.map_or(0, |asking| asking.queue(queue));
+            queue.push_slice(&request.bytes);
+            asked.saturating_add(request.bytes.len())
+        })
+    }
+
+    #[inline]
+    fn queue(
+        &self,
+        recipient: T,
+        before: u32,
+        write: impl Fn(&mut SendQueue) -> usize,
+    ) -> Result<usize, (T, Failure)> {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         if let State::Down { reason, until } = &inner.state {
             return Err((recipient, not_sent(reason, *until)));
         }
-        let len = request.queue(&mut inner.queue);
-        inner.in_flight.push(recipient, len);
+        let len = write(&mut inner.queue);
+        if let Some(kept) = &mut inner.kept {
+            write(kept);
+        }
+        inner.in_flight.push(recipient, len, before);
         if let Some(task) = inner.task.take() {
             task.wake();
         }
@@ -297,6 +270,25 @@ impl<T: Recipient + 'static> Lane<T> {
         false
     }
 
+    /// Why requests fail at once, while they do.
+    pub fn why_down(&self) -> Option<Failure> {
+        match self.readiness() {
+            Readiness::Down(failure) => Some(failure),
+            Readiness::Connecting | Readiness::Ready => None,
+        }
+    }
+
+    /// Whether the queue takes no more.
+    pub fn is_full(&self) -> bool {
+        self.inner.borrow().queue.len() >= self.settings.max_queued
+    }
+
+    /// Whether its task has ended: nothing that is queued would be sent.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.is_closed.get()
+    }
+
     /// Whether requests can be sent.
     pub fn readiness(&self) -> Readiness {
         match &self.inner.borrow().state {
@@ -304,6 +296,11 @@ impl<T: Recipient + 'static> Lane<T> {
             State::Ready => Readiness::Ready,
             State::Down { reason, until } => Readiness::Down(not_sent(reason, *until)),
         }
+    }
+
+    /// What it has in common with those who use it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// `CLIENT ID` of a dedicated connection that is ready.
@@ -348,7 +345,14 @@ impl<T: Recipient + 'static> Lane<T> {
         loop {
             self.inner.borrow_mut().state = State::Connecting;
             self.events.connecting();
-            let ended = match connect::connect(&self.settings, self.fingerprint, Script::Shared).await {
+            let ended = match connect::connect(
+                &self.settings,
+                &self.endpoint,
+                self.fingerprint,
+                Script::Shared,
+            )
+            .await
+            {
                 Ok(connected) => {
                     let connected_at = Instant::now();
                     self.events.connected(&connected.greeting);
@@ -375,7 +379,8 @@ impl<T: Recipient + 'static> Lane<T> {
             let wait = backoff.wait(fastrand::f64());
             self.go_down(&ended, Some(Instant::now() + wait));
             tokio::time::sleep(wait).await;
-            if Rc::strong_count(&self) == 1 {
+            if Rc::strong_count(&self) == 1 || !self.events.is_wanted() {
+                self.is_closed.set(true);
                 return self.events.released();
             }
         }
@@ -384,7 +389,8 @@ impl<T: Recipient + 'static> Lane<T> {
     /// Connects once and serves one session after another, until the connection ends or nobody wants it. Not
     /// cancel safe, like [`Lane::run`].
     pub(super) async fn run_dedicated(self: Rc<Self>) {
-        let connecting = connect::connect(&self.settings, self.fingerprint, Script::Dedicated);
+        let connecting =
+            connect::connect(&self.settings, &self.endpoint, self.fingerprint, Script::Dedicated);
         let connected = tokio::select! {
             connected = connecting => connected,
             () = std::future::poll_fn(|cx| self.poll_closed(cx)) => return self.go_down(&Ended::Unwanted, None),
@@ -431,37 +437,83 @@ impl<T: Recipient + 'static> Lane<T> {
             inner.queue.clear();
             inner.in_flight.abandon(unwritten)
         };
-        fail(fates, &"the proxy is shutting down".into());
+        let mut batch = T::Batch::default();
+        for (owed, fate) in fates {
+            let failure = Failure { fate, reason: "the proxy is shutting down".into(), retry_in: None };
+            owed.recipient.fail(&failure, &mut batch);
+        }
+        batch.finish(&[]);
     }
 
     /// Answers everything that is owed and refuses what comes, until the next attempt.
     fn go_down(&self, ended: &Ended, until: Option<Instant>) {
         let reason: Rc<str> = ended.for_clients().into();
-        let (fates, waiting) = {
+        let (fates, kept, waiting) = {
             let mut inner = self.inner.borrow_mut();
             let unwritten = inner.queue.len();
             inner.queue.clear();
             inner.state = State::Down { reason: Rc::clone(&reason), until };
-            (inner.in_flight.abandon(unwritten), std::mem::take(&mut inner.waiting))
+            let kept = inner.kept.as_mut().map(std::mem::take);
+            (inner.in_flight.abandon(unwritten), kept, std::mem::take(&mut inner.waiting))
         };
         let count =
             |fate| u64::try_from(fates.iter().filter(|(_, is)| *is == fate).count()).unwrap_or(u64::MAX);
         self.events.disconnected(ended, count(Fate::NotSent), count(Fate::MayHaveRun));
-        fail(fates, &reason);
+        self.fail(fates, kept, &reason);
         waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T: Recipient + 'static> Lane<T> {
+    /// Tells everybody that there will be no reply, or sends what may be sent again.
+    fn fail(&self, fates: Vec<(Owed<T>, Fate)>, mut kept: Option<SendQueue>, reason: &Rc<str>) {
+        let mut batch = T::Batch::default();
+        for (owed, fate) in fates {
+            let failure = Failure { fate, reason: Rc::clone(reason), retry_in: None };
+            let before = owed.asked_before;
+            let len = owed.len();
+            match &kept {
+                Some(kept) if owed.recipient.outlives(fate) => {
+                    let request = Kept { bytes: kept.copy_front(len), before }.without_asking();
+                    batch.again(owed.recipient, request, self.fingerprint, Again::Lost(failure));
+                }
+                Some(_) | None => owed.recipient.fail(&failure, &mut batch),
+            }
+            if let Some(kept) = &mut kept {
+                kept.advance(len, &self.pool);
+            }
+        }
+        batch.finish(&[]);
+    }
+}
+
+impl<T> Inner<T> {
+    /// Whether requests are kept until they are answered.
+    pub(super) fn keeps_requests(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The oldest request has been answered.
+    #[inline]
+    pub(super) fn retire(&mut self, pool: &BufferPool) {
+        let owed = self.in_flight.retire();
+        if let (Some(kept), Some(owed)) = (&mut self.kept, owed) {
+            kept.advance(owed.len(), pool);
+        }
+    }
+
+    /// Takes the oldest request back, to send it again.
+    pub(super) fn take_back(&mut self, pool: &BufferPool) -> Option<(T, Kept)> {
+        let owed = self.in_flight.retire()?;
+        let kept = self.kept.as_mut()?;
+        let bytes = kept.copy_front(owed.len());
+        kept.advance(owed.len(), pool);
+        let before = owed.asked_before;
+        Some((owed.recipient, Kept { bytes, before }.without_asking()))
     }
 }
 
 fn not_sent(reason: &Rc<str>, until: Option<Instant>) -> Failure {
     let retry_in = until.map(|until| until.saturating_duration_since(Instant::now()));
     Failure { fate: Fate::NotSent, reason: Rc::clone(reason), retry_in }
-}
-
-/// Tells everybody that there will be no reply.
-fn fail<T: Recipient>(fates: Vec<(T, Fate)>, reason: &Rc<str>) {
-    let mut batch = T::Batch::default();
-    for (recipient, fate) in fates {
-        recipient.fail(&Failure { fate, reason: Rc::clone(reason), retry_in: None }, &mut batch);
-    }
-    batch.finish(&[]);
 }

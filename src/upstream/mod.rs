@@ -5,15 +5,21 @@ pub mod backoff;
 pub mod connect;
 mod connection;
 pub mod dedicated;
+pub mod discovery;
+pub mod feed;
 pub mod handshake;
 pub mod in_flight;
 pub mod inbox;
 pub mod lane;
+pub mod nodes;
+pub mod recipient;
 
 pub use dedicated::{Lease, Leases};
+pub use discovery::Discovery;
+pub use feed::Feed;
 pub use handshake::Greeting;
 pub use in_flight::Fate;
-pub use lane::{
-    Batch, Failure, Fingerprint, Holder, Lane, LaneEvents, Patience, Pushed, Readiness, Recipient, Take,
-    Times,
+pub use lane::{Fingerprint, Lane, Patience, Readiness};
+pub use recipient::{
+    Again, Batch, Confirm, Failure, Holder, Kept, LaneEvents, Pushed, Recipient, Take, Times,
 };

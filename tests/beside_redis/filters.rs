@@ -14,7 +14,7 @@ use tenantry::resp::{OwnedRequest, Progress, ReplyScanner, Version};
 use tenantry::session::Persona;
 use tenantry::session::cluster::{Endpoint, Node};
 use tenantry::session::info::{ClientCounts, TenantFacts, Traffic, info_text};
-use tenantry::tenant::directory::{DatabaseKind, Directory, Namespace, TenantEntry};
+use tenantry::tenant::directory::{DatabaseKind, Directory, Namespace, Order, ReadFrom, TenantEntry};
 use tenantry::tenant::prefix::TenantName;
 use tenantry::tenant::{UpstreamLimits, scope};
 use tenantry::upstream::Greeting;
@@ -104,6 +104,8 @@ fn namespace() -> Arc<Namespace> {
         databases: 16,
         database_kind: DatabaseKind::Virtual,
         has_cluster_persona: false,
+        order: Order::Strict,
+        read_from: ReadFrom::Primary,
         has_listener: true,
         users: Vec::new(),
     };

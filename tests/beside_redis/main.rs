@@ -5,6 +5,8 @@
 
 #![allow(
     dead_code,
+    unused_imports,
+    unused_macros,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -14,13 +16,14 @@
 
 mod clients;
 mod command_table;
+mod discovery;
 mod filters;
 mod globs;
 mod transcripts;
 
 #[path = "../../src/session/transcripts/notation.rs"]
 mod notation;
-#[path = "../it/servers.rs"]
+#[path = "../it/servers/mod.rs"]
 mod servers;
 #[path = "../it/texts.rs"]
 mod texts;
