@@ -7,12 +7,14 @@
 //!
 //! **Invariant**: a request changes connections only when nothing is owed, so that it cannot overtake.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::subscriptions::Subscriptions;
 use super::tracking::Tracking;
 use super::transaction::Transaction;
 use crate::resp::Version;
+use crate::routing::topology::NodeId;
 use crate::tenant::directory::Namespace;
 use crate::upstream::Patience;
 
@@ -75,15 +77,29 @@ impl Watch {
     }
 }
 
+/// One of the session's own connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    /// To which node it is.
+    pub(super) node: NodeId,
+    /// Its `CLIENT ID` there.
+    pub(super) id: u64,
+}
+
 /// The ties of one session.
 #[derive(Debug, Default)]
 pub(super) struct Affinity {
-    /// `CLIENT ID` of the session's own connection, while it has one.
-    pub(super) own: Option<u64>,
-    /// `CLIENT ID` of its ear.
-    pub(super) ear: Option<u64>,
+    /// The session's own connection, while it has one.
+    pub(super) own: Option<Seat>,
+    /// Its ears: several where what it subscribed to comes from several nodes.
+    pub(super) ears: Vec<Seat>,
+    /// Whether pushes come over ears even to a RESP3 client: its requests go to several nodes, and so over several
+    /// connections.
+    pub(super) hears_apart: bool,
     pub(super) transaction: Option<Transaction>,
     pub(super) watch: Watch,
+    /// The slots of what is watched, where slots decide.
+    pub(super) watched_slots: BTreeSet<Option<u16>>,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: Option<Tracking>,
     /// The database before an `EXEC` that has selected another, until it is known to have been carried out.
@@ -96,26 +112,35 @@ impl Affinity {
     /// Whether the session's own connection `slot` must stay.
     pub(super) fn needs(&self, slot: Slot, version: Version) -> bool {
         let is_subscribed = !self.subscriptions.is_empty();
+        let hears = self.hears_over(version);
         let tracking = self.tracking.as_ref();
         match (slot, version) {
             (Slot::Own, Version::Resp2) => {
                 self.watch.is_upstream() || tracking.is_some_and(Tracking::is_redirected)
             }
-            (Slot::Own, Version::Resp3) => self.watch.is_upstream() || tracking.is_some() || is_subscribed,
+            (Slot::Own, Version::Resp3) => {
+                self.watch.is_upstream() || tracking.is_some() || (is_subscribed && hears == Slot::Own)
+            }
             (Slot::Ear, Version::Resp2) => is_subscribed || tracking.is_some_and(Tracking::is_redirected),
-            (Slot::Ear, Version::Resp3) => false,
+            (Slot::Ear, Version::Resp3) => is_subscribed && hears == Slot::Ear,
         }
+    }
+
+    /// The connections that bring what it is subscribed to.
+    pub(super) fn hears_over(&self, version: Version) -> Slot {
+        if self.hears_apart { Slot::Ear } else { slot_of_pushes(version) }
     }
 
     /// What was watched is watched no more; what it was.
     pub(super) fn forget_watched(&mut self) -> Watch {
+        self.watched_slots.clear();
         std::mem::take(&mut self.watch)
     }
 
     /// Whether there is nothing left that makes the session special.
     pub(super) fn is_nothing(&self) -> bool {
         self.own.is_none()
-            && self.ear.is_none()
+            && self.ears.is_empty()
             && self.transaction.is_none()
             && self.watch == Watch::Nothing
             && self.subscriptions.is_empty()
@@ -124,17 +149,19 @@ impl Affinity {
             && !self.is_monitor
     }
 
-    /// Whether the session holds the connection.
-    pub(super) fn holds(&self, slot: Slot) -> bool {
-        self.id_of(slot).is_some()
+    /// The session's connection in `slot` to `node`.
+    pub(super) fn seat(&self, slot: Slot, node: NodeId) -> Option<Seat> {
+        let mut seats = match slot {
+            Slot::Own => self.own.as_slice(),
+            Slot::Ear => &self.ears,
+        }
+        .iter();
+        seats.find(|seat| seat.node == node).copied()
     }
 
-    /// `CLIENT ID` of the connection.
-    pub(super) fn id_of(&self, slot: Slot) -> Option<u64> {
-        match slot {
-            Slot::Own => self.own,
-            Slot::Ear => self.ear,
-        }
+    /// Whether the session's own connection is to another node than `node`, and must stay there.
+    pub(super) fn is_held_elsewhere(&self, node: NodeId, version: Version) -> bool {
+        self.own.is_some_and(|seat| seat.node != node) && self.needs(Slot::Own, version)
     }
 
     /// Whether the client is told things that it did not ask for one by one.

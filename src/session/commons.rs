@@ -9,16 +9,18 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::compose::KeyCounts;
+use super::downstream::Downstream;
 use super::machine::{Peers, Session, Surroundings, UpstreamView};
 use super::persona::{Payloads, Persona};
 use super::subscriptions;
 use super::ticket::Ticket;
+use super::told::Told;
 use crate::clients::{Card, Clients, Note, SlowEntry, TenantClients};
 use crate::clock::Clock;
 use crate::command::{CommandSpec, Flags, Located, Mark, TABLE};
@@ -27,15 +29,18 @@ use crate::metrics::publish::Registry;
 use crate::metrics::readiness::Readiness;
 use crate::metrics::worker::WorkerMetrics;
 use crate::resp::{BufferPool, Span, Version};
-use crate::routing::Topology;
-use crate::settings::{DownstreamLimits, Restore, ScopedSettings, UpstreamSettings};
+use crate::routing::Access;
+use crate::routing::redirect::Target;
+use crate::routing::topology::{NodeId, Topology};
+use crate::settings::{DownstreamLimits, Endpoint, Restore, ScopedSettings, UpstreamSettings};
 use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::{Binding, Directory};
 use crate::tenant::prefix::Prefix;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::dedicated::Clean;
 use crate::upstream::lane::Ended;
-use crate::upstream::{Fingerprint, Greeting, Holder, Lane, LaneEvents, Lease, Leases, Times};
+use crate::upstream::nodes::{Nodes, reachable};
+use crate::upstream::{Failure, Feed, Fingerprint, Greeting, Holder, Lane, LaneEvents, Lease, Leases, Times};
 
 /// Bytes read from a client at once; a whole pipeline of 64 small requests fits sixteen times.
 const READ_BUFFER: usize = 64 * 1024;
@@ -85,6 +90,10 @@ pub struct Shared {
     pub connections: Arc<AtomicUsize>,
     /// Dedicated upstream connections, one semaphore for each upstream.
     pub leases: Arc<[Arc<Semaphore>]>,
+    /// The addresses of the upstreams' nodes.
+    pub nodes: Arc<Nodes>,
+    /// What is known of each upstream's nodes.
+    pub feeds: Arc<[Feed]>,
     /// What cursors of `SCAN` are encrypted with.
     pub cursor_secret: [u8; 32],
     /// The beginning of all clocks.
@@ -105,10 +114,16 @@ pub struct Commons {
     /// Buffers for requests that do not arrive at once.
     pub(super) pool: Rc<BufferPool>,
     pub(super) views: RefCell<Vec<UpstreamView>>,
+    /// What the primaries of each upstream have said.
+    told: RefCell<Vec<Told>>,
     unknown: Persona,
     readiness: Arc<Readiness>,
+    /// The worker's number, in what it reports.
+    number: usize,
     upstreams: Vec<Rc<UpstreamSettings>>,
     lanes: RefCell<Lanes>,
+    /// Clients whose ears must be brought in line with a new topology.
+    hearers: RefCell<Vec<Weak<Downstream>>>,
     /// The dedicated connections of this worker.
     pub(super) leases: Leases<Ticket>,
     /// Turns of the tenants' walks over the keyspace.
@@ -130,16 +145,16 @@ impl Commons {
         upstreams: &[UpstreamSettings],
         registry: &Registry,
     ) -> Rc<Self> {
-        let view = |settings: &UpstreamSettings| UpstreamView {
+        let view = |(settings, feed): (&UpstreamSettings, &Feed)| UpstreamView {
             persona: Persona::default(),
-            topology: Topology::standalone(),
+            topology: feed.current(),
             limits: configured(&limits),
-            payloads: payloads(settings.restore, None),
+            payloads: Payloads::Unknown,
             database: settings.database,
         };
-        let views = upstreams.iter().map(view).collect();
+        let views: Vec<UpstreamView> = upstreams.iter().zip(shared.feeds.iter()).map(view).collect();
         let upstreams: Vec<Rc<UpstreamSettings>> = upstreams.iter().cloned().map(Rc::new).collect();
-        Rc::new(Self {
+        let commons = Rc::new(Self {
             limits,
             clock: Rc::new(Clock::since(shared.epoch)),
             metrics: RefCell::new(registry.worker()),
@@ -150,10 +165,13 @@ impl Commons {
                 located: Located::new(),
                 answer: BytesMut::new(),
             }),
+            told: RefCell::new(views.iter().map(|_| Told::default()).collect()),
             views: RefCell::new(views),
             unknown: Persona::default(),
+            number: registry.readiness().next_worker(),
             readiness: Arc::clone(registry.readiness()),
             lanes: RefCell::new(HashMap::new()),
+            hearers: RefCell::default(),
             leases: Leases::new(&upstreams, &shared.leases),
             upstreams,
             slow_micros: u32::try_from(scoped.slow_command.as_micros()).unwrap_or(u32::MAX),
@@ -161,7 +179,9 @@ impl Commons {
             walks: RefCell::default(),
             key_counts: RefCell::default(),
             shared,
-        })
+        });
+        (0..commons.upstreams()).for_each(|upstream| commons.describe(upstream));
+        commons
     }
 
     /// The worker's counters, for publishing.
@@ -271,7 +291,62 @@ impl Commons {
         let report = || -> Box<dyn LaneEvents> {
             Box::new(LeaseReport { commons: Rc::downgrade(self), upstream: fingerprint.upstream })
         };
-        self.leases.lease(fingerprint, permit, (&self.clock, &self.pool), report, holder)
+        let endpoint = self.shared.nodes.endpoint(fingerprint.node)?;
+        self.leases.lease((endpoint, fingerprint), permit, (&self.clock, &self.pool), report, holder)
+    }
+
+    /// The client hears of new topologies.
+    pub(super) fn add_hearer(&self, hearer: &Weak<Downstream>) {
+        let mut hearers = self.hearers.borrow_mut();
+        // Those that have gone leave when there would be no room without them.
+        if hearers.len() == hearers.capacity() {
+            hearers.retain(|hearer| hearer.strong_count() > 0);
+        }
+        hearers.push(Weak::clone(hearer));
+    }
+
+    fn tell_hearers(&self) {
+        self.hearers.borrow().iter().filter_map(Weak::upgrade).for_each(|hearer| hearer.wake());
+    }
+
+    /// How often one request may be sent again.
+    pub(super) fn max_redirects(&self, upstream: usize) -> u8 {
+        self.upstreams.get(upstream).map_or(0, |settings| settings.max_redirects)
+    }
+
+    /// How long a node may take to reply.
+    pub(super) fn reply_timeout(&self, upstream: usize) -> Duration {
+        self.upstreams.get(upstream).map_or(Duration::ZERO, |settings| settings.reply_timeout)
+    }
+
+    /// The node that another one, `from`, names.
+    pub(super) fn node_at(&self, target: Target<'_>, from: Fingerprint) -> Option<NodeId> {
+        let host = match (target.host, self.shared.nodes.endpoint(from.node)?) {
+            (Some(host), _) => host.to_owned(),
+            (None, Endpoint::Tcp { host, .. }) => host,
+            (None, Endpoint::Unix(_)) => return None,
+        };
+        let announced = Endpoint::Tcp { host, port: target.port };
+        let map = &self.upstreams.get(from.upstream)?.address_map;
+        self.shared.nodes.number(&reachable(map, announced))
+    }
+
+    /// The topology of the session's upstream, if it can change and is known.
+    pub(super) fn changing_topology(&self, session: &Session) -> Option<Arc<Topology>> {
+        let upstream = session.binding()?.tenant().upstream;
+        let topology = self.with_view(upstream, |view| Arc::clone(&view.topology))?;
+        Some(topology).filter(|topology| self.is_moving(upstream) && topology.is_known())
+    }
+
+    /// Why the node cannot be reached, as far as the shared connection to it knows.
+    pub(super) fn why_down(&self, to: Fingerprint) -> Option<Failure> {
+        let lane = self.lanes.borrow().get(&held(to.upstream, to.node)).and_then(Weak::upgrade)?;
+        if lane.is_over() { None } else { lane.why_down() }
+    }
+
+    /// Whether the upstream's nodes change.
+    pub(super) fn is_moving(&self, upstream: usize) -> bool {
+        self.upstreams.get(upstream).is_some_and(|settings| !settings.deployment.is_fixed())
     }
 
     /// The tenant's number in metrics.
@@ -286,29 +361,79 @@ impl Commons {
     /// The shared lane of this fingerprint, opened if there is none. `None`: there is no such upstream.
     pub(super) fn lane(self: &Rc<Self>, fingerprint: Fingerprint) -> Option<Rc<Lane<Ticket>>> {
         let mut lanes = self.lanes.borrow_mut();
-        if let Some(lane) = lanes.get(&fingerprint).and_then(Weak::upgrade) {
-            return Some(lane);
+        let open = lanes.get(&fingerprint).and_then(Weak::upgrade).filter(|lane| !lane.is_over());
+        if open.is_some() {
+            return open;
         }
         let upstream = fingerprint.upstream;
         let settings = Rc::clone(self.upstreams.get(upstream)?);
+        let endpoint = self.shared.nodes.endpoint(fingerprint.node)?;
         let report = LaneReport {
             commons: Rc::downgrade(self),
             upstream,
-            is_held: fingerprint == held(upstream),
+            node: fingerprint.node,
+            primary: (fingerprint == held(upstream, fingerprint.node)).then_some(fingerprint.node),
             name: settings.name.clone(),
             state: Cell::new(None),
         };
-        let lane =
-            Lane::new(settings, fingerprint, Rc::clone(&self.clock), Rc::clone(&self.pool), Box::new(report));
+        let (clock, pool) = (Rc::clone(&self.clock), Rc::clone(&self.pool));
+        let lane = Lane::new(settings, (endpoint, fingerprint), clock, pool, Box::new(report));
         lanes.insert(fingerprint, Rc::downgrade(&lane));
         drop(tokio::task::spawn_local(Rc::clone(&lane).run()));
         Some(lane)
     }
 
-    /// Keeps one lane to each upstream open, so that the worker knows whether it is there before a client
-    /// asks.
-    pub fn hold_lanes(self: &Rc<Self>) -> Vec<impl Sized + use<>> {
-        (0..self.upstreams.len()).filter_map(|upstream| self.lane(held(upstream))).collect()
+    /// Follows the upstream's topology, and keeps one lane to each of its primaries open, so that the worker
+    /// knows whether it is there before a client asks. Ends with the worker.
+    pub async fn follow(self: Rc<Self>, upstream: usize) {
+        let Some(mut feed) = self.shared.feeds.get(upstream).cloned() else { return };
+        loop {
+            let topology = feed.current();
+            let primaries = topology.shards().iter().map(|shard| shard.primary);
+            let numbers: Vec<u32> = primaries.clone().map(|node| node.0).collect();
+            self.readiness.primaries_are(upstream, topology.version(), numbers);
+            let _held: Vec<_> = primaries.filter_map(|node| self.lane(held(upstream, node))).collect();
+            if let Some(view) = self.views.borrow_mut().get_mut(upstream) {
+                view.topology = Arc::clone(&topology);
+            }
+            self.tell_hearers();
+            self.describe(upstream);
+            if !feed.changed().await {
+                // It is one node for ever.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Makes of the upstream what its primaries are now.
+    fn describe(&self, upstream: usize) {
+        let (mut views, told) = (self.views.borrow_mut(), self.told.borrow());
+        let known = views.get_mut(upstream).zip(told.get(upstream)).zip(self.upstreams.get(upstream));
+        if let Some(((view, told), settings)) = known {
+            told.describe(view, settings.restore, self.upstream_limits());
+        }
+    }
+
+    /// Whether a payload may be sent to `node`, which was not the one that was asked first.
+    pub(super) fn may_have_payload(&self, upstream: usize, node: NodeId) -> bool {
+        match self.upstreams.get(upstream).map(|settings| settings.restore) {
+            Some(Restore::Always) => true,
+            Some(Restore::Checked) => {
+                self.told.borrow().get(upstream).is_some_and(|told| told.checks_payloads(node))
+            }
+            Some(Restore::Never) | None => false,
+        }
+    }
+
+    /// What a primary says of itself, or that it is connected no more.
+    fn hear(&self, upstream: usize, primary: NodeId, greeting: Option<&Greeting>) {
+        if let Some(told) = self.told.borrow_mut().get_mut(upstream) {
+            match greeting {
+                Some(greeting) => told.hear(primary, greeting),
+                None => told.forget(primary),
+            }
+        }
+        self.describe(upstream);
     }
 
     /// The process ends: whoever is still owed a reply is told.
@@ -422,47 +547,33 @@ impl LaneEvents for LeaseReport {
     }
 
     fn released(&self) {}
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 fn configured(limits: &DownstreamLimits) -> UpstreamLimits {
     UpstreamLimits { max_bulk: limits.max_bulk, max_request: limits.max_request }
 }
 
-/// The lane that each worker keeps open.
-fn held(upstream: usize) -> Fingerprint {
-    Fingerprint { upstream, version: Version::Resp2, database: None }
-}
-
-/// What becomes of `RESTORE`, as far as the upstream has said anything.
-fn payloads(restore: Restore, greeting: Option<&Greeting>) -> Payloads {
-    match (restore, greeting.map(|greeting| greeting.checks_payloads)) {
-        (Restore::Never, _) => Payloads::Denied,
-        (Restore::Always, _) | (Restore::Checked, Some(true)) => Payloads::Forwarded,
-        (Restore::Checked, Some(false)) => Payloads::Unchecked,
-        (Restore::Checked, None) => Payloads::Unknown,
-    }
+/// The lane that each worker keeps open to a primary.
+fn held(upstream: usize, node: NodeId) -> Fingerprint {
+    Fingerprint { upstream, node, access: Access::ReadWrite, version: Version::Resp2, database: None }
 }
 
 /// Tells the worker, its counters and `/readyz` what becomes of a lane.
 struct LaneReport {
     commons: Weak<Commons>,
     upstream: usize,
-    /// Whether it is open for as long as the worker lives.
-    is_held: bool,
+    node: NodeId,
+    /// The node, if the lane is the one that is kept open to it while it is a primary.
+    primary: Option<NodeId>,
     name: String,
     state: Cell<Option<UpstreamState>>,
 }
 
 impl LaneReport {
-    /// What the upstream said about payloads, or that it is another one by the time it is there again. Only the
-    /// lane that is always open again can say so: the others may have ended for good.
-    fn hear_of_payloads(&self, commons: &Commons, greeting: Option<&Greeting>) {
-        let Some(settings) = commons.upstreams.get(self.upstream) else { return };
-        if let Some(view) = commons.views.borrow_mut().get_mut(self.upstream) {
-            view.payloads = payloads(settings.restore, greeting);
-        }
-    }
-
     /// The lane is in `state` now.
     fn enter(&self, commons: &Commons, state: Option<UpstreamState>) {
         let mut metrics = commons.metrics.borrow_mut();
@@ -485,22 +596,24 @@ impl LaneEvents for LaneReport {
         let Some(commons) = self.commons.upgrade() else { return };
         self.enter(&commons, Some(UpstreamState::Ready));
         commons.metrics.borrow_mut().upstream_connected(self.upstream);
-        commons.readiness.upstream_up(self.upstream);
-        if let Some(view) = commons.views.borrow_mut().get_mut(self.upstream) {
-            view.persona = Persona::from_greeting(greeting);
-            let configured = commons.upstream_limits();
-            let max_bulk = greeting.max_bulk.map_or(configured.max_bulk, |max| configured.max_bulk.min(max));
-            view.limits = UpstreamLimits { max_bulk, ..configured };
+        if let Some(primary) = self.primary {
+            commons.hear(self.upstream, primary, Some(greeting));
+            commons.readiness.primary_up(self.upstream, (commons.number, primary.0));
         }
-        self.hear_of_payloads(&commons, Some(greeting));
         tracing::info!(upstream = %self.name, version = %greeting.version, "upstream connected");
     }
 
     fn disconnected(&self, ended: &Ended, lost_not_sent: u64, lost_may_have_run: u64) {
         let Some(commons) = self.commons.upgrade() else { return };
         let was_ready = self.state.get() == Some(UpstreamState::Ready);
-        if self.is_held {
-            self.hear_of_payloads(&commons, None);
+        if let Some(primary) = self.primary {
+            commons.hear(self.upstream, primary, None);
+            let reason = ended.to_string();
+            if was_ready {
+                commons.readiness.primary_down(self.upstream, primary.0, &reason);
+            } else {
+                commons.readiness.primary_failed(self.upstream, primary.0, &reason);
+            }
         }
         self.enter(&commons, Some(UpstreamState::Backoff));
         let mut metrics = commons.metrics.borrow_mut();
@@ -508,20 +621,27 @@ impl LaneEvents for LaneReport {
         metrics.requests_lost(self.upstream, LossOutcome::NotSent, lost_not_sent);
         metrics.requests_lost(self.upstream, LossOutcome::MayHaveRun, lost_may_have_run);
         if was_ready {
-            commons.readiness.upstream_down(self.upstream, &ended.to_string());
             tracing::warn!(upstream = %self.name, reason = %ended, lost_not_sent, lost_may_have_run, "upstream lost");
         } else {
-            commons.readiness.upstream_failed(self.upstream, &ended.to_string());
             tracing::warn!(upstream = %self.name, reason = %ended, "cannot connect to upstream");
         }
     }
 
     fn released(&self) {
         let Some(commons) = self.commons.upgrade() else { return };
-        if self.state.get() == Some(UpstreamState::Ready) {
-            commons.readiness.upstream_released(self.upstream);
+        if let Some(primary) = self.primary {
+            commons.hear(self.upstream, primary, None);
+            if self.state.get() == Some(UpstreamState::Ready) {
+                commons.readiness.primary_released(self.upstream, primary.0);
+            }
         }
         self.enter(&commons, None);
+    }
+
+    fn is_wanted(&self) -> bool {
+        let Some(commons) = self.commons.upgrade() else { return false };
+        let is_node = commons.with_view(self.upstream, |view| view.topology.shard_of(self.node).is_some());
+        is_node.unwrap_or(false)
     }
 }
 

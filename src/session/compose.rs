@@ -7,28 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::oneshot;
 
-use super::commons::Commons;
+use super::asker::Asker;
 use super::configure::{Configuration, configuration};
-use super::downstream::{Core, Downstream, Phase};
-use super::errand::Errand;
+use super::downstream::{Core, Downstream};
 use super::info::{ClientCounts, TenantFacts, Traffic, info_text};
 use super::keyspace::{Flushed, Keyspace, Stop};
 use super::machine::UpstreamView;
-use super::replies::ReplyQueue;
 use super::rescue::{self, text};
-use super::ticket::{Aim, Ticket};
+use super::spread;
 use crate::clients::{self, Outcome, Question};
 use crate::command::CommandSpec;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{OwnedRequest, Request, Version};
-use crate::routing::Topology;
+use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::{Binding, Namespace};
-use crate::tenant::requests::{self, Fixed};
-use crate::tenant::{Scoped, UpstreamLimits};
-use crate::upstream::Fingerprint;
+use crate::tenant::requests::Fixed;
 
 /// How an answer is composed.
 pub(super) enum Composed {
@@ -41,8 +36,8 @@ pub(super) enum Composed {
     Later(Pin<Box<dyn Future<Output = Bytes>>>),
 }
 
-/// Begins to compose the answer to a request whose service is `Composed`; one that is there at once is appended
-/// to `answer`.
+/// Begins to compose the answer to a request whose service is `Composed`; one that is there at once is
+/// appended to `answer`.
 pub(super) fn begin(
     downstream: &Rc<Downstream>,
     core: &mut Core,
@@ -112,11 +107,9 @@ impl Walk {
         let binding = Arc::clone(core.session.binding()?);
         let namespace = Arc::clone(core.session.namespace_ref()?);
         let upstream = binding.tenant().upstream;
-        let (limits, topology) = downstream
-            .commons
-            .with_view(upstream, |view: &UpstreamView| (view.limits, view.topology.clone()))?;
+        let limits = downstream.commons.with_view(upstream, |view: &UpstreamView| view.limits)?;
         Some(Self {
-            asker: Asker { downstream: Rc::clone(downstream), topology, tenant: core.tenant },
+            asker: Asker::new(downstream, core.tenant, &namespace)?,
             spec,
             request: OwnedRequest::from_args(&args)?,
             binding,
@@ -128,7 +121,7 @@ impl Walk {
     }
 
     async fn answer(self) -> Bytes {
-        let walks = self.asker.commons().walks_of(self.asker.tenant);
+        let walks = self.asker.commons().walks_of(self.asker.tenant());
         // It is never closed. What takes a request or two does not wait for what takes thousands.
         let _turn = if self.is_long() { walks.acquire().await.ok() } else { None };
         let mut answer = BytesMut::new();
@@ -158,10 +151,14 @@ impl Walk {
             "MOVE" => keyspace.move_key(&request, &mut reply).await,
             "INFO" => self.info(&keyspace, &mut reply).await,
             "CONFIG SET" => self.configure(&mut reply).await,
+            "WAIT" | "WAITAOF" => spread::wait(&self.asker, &request, &self.namespace, &mut reply).await,
+            "PUBSUB CHANNELS" | "PUBSUB SHARDCHANNELS" | "PUBSUB NUMSUB" => {
+                spread::pubsub(&self.asker, &request, (&self.namespace, self.limits), &mut reply).await;
+            }
             _ => reply.error(text::NOT_IN_TRANSACTION),
         }
         if answer.strip_prefix(b"-").is_some_and(|error| error.starts_with(text::WITHHELD)) {
-            self.asker.commons().count_violation(self.asker.tenant);
+            self.asker.commons().count_violation(self.asker.tenant());
         }
         answer.freeze()
     }
@@ -169,7 +166,13 @@ impl Walk {
     /// Whether it looks at all keys, or at many.
     fn is_long(&self) -> bool {
         match self.spec.name {
-            "MOVE" | "CONFIG SET" => false,
+            "MOVE"
+            | "CONFIG SET"
+            | "WAIT"
+            | "WAITAOF"
+            | "PUBSUB CHANNELS"
+            | "PUBSUB SHARDCHANNELS"
+            | "PUBSUB NUMSUB" => false,
             "INFO" => self.shows_keys(),
             _ => true,
         }
@@ -196,7 +199,7 @@ impl Walk {
         let Some(Value::Bulk(text)) = Cursor::new(&upstream).next_value() else {
             return reply.error(text::UPSTREAM_REFUSED_PROXY);
         };
-        let channels = self.asker.channels(&self.namespace, self.limits).await;
+        let channels = spread::count_channels(&self.asker, (&self.namespace, self.limits)).await;
         let keys = if self.shows_keys() { self.keys_by_database(keyspace).await } else { Ok(Vec::new()) };
         let keys = match keys {
             Ok(keys) => keys,
@@ -228,8 +231,8 @@ impl Walk {
         reply.verbatim(text.as_bytes());
     }
 
-    /// The numbers of keys. Asked for by name they are counted; in the midst of everything else they may be as
-    /// old as ten counts take, because many clients ask for `INFO` whenever they connect.
+    /// The numbers of keys. Asked for by name they are counted; in the midst of everything else they may be
+    /// as old as ten counts take, because many clients ask for `INFO` whenever they connect.
     async fn keys_by_database(&self, keyspace: &Keyspace<'_, Asker>) -> Result<Vec<(u32, u64)>, Stop> {
         let commons = self.asker.commons();
         let request = self.request.as_request();
@@ -293,70 +296,4 @@ const LONG_COUNT_MS: u64 = 20;
 pub(super) struct KeyCounts {
     counts: Vec<(u32, u64)>,
     good_until_ms: u64,
-}
-
-/// Asks the upstream on behalf of one client.
-struct Asker {
-    downstream: Rc<Downstream>,
-    topology: Topology,
-    tenant: usize,
-}
-
-impl Asker {
-    fn commons(&self) -> &Rc<Commons> {
-        &self.downstream.commons
-    }
-
-    async fn ask_fixed(&self, words: Fixed, namespace: &Arc<Namespace>) -> Result<Bytes, Bytes> {
-        let request = requests::fixed(words, namespace).ok_or_else(|| Bytes::from_static(b"-ERR\r\n"))?;
-        self.ask(request.as_scoped()).await
-    }
-
-    /// How many of the tenant's channels have a subscriber.
-    async fn channels(&self, namespace: &Arc<Namespace>, limits: UpstreamLimits) -> u64 {
-        let request = requests::channels([b"PUBSUB", b"CHANNELS"], b"*", 0, (namespace, limits));
-        let Ok(request) = request else { return 0 };
-        let answer = self.ask(request.as_scoped()).await;
-        match answer.as_deref().map(|answer| Cursor::new(answer).next_value()) {
-            Ok(Some(Value::Array(count))) => u64::try_from(count).unwrap_or(u64::MAX),
-            _ => 0,
-        }
-    }
-
-    /// The tenant's keys are gone: whoever tracks some is told, as Redis would.
-    fn flushed(&self, binding: &Binding) {
-        if let Some(clients) = self.commons().shared.clients.of(binding.tenant()) {
-            clients.flushed_all();
-        }
-    }
-}
-
-impl Errand for Asker {
-    async fn ask(&self, request: Scoped<'_>) -> Result<Bytes, Bytes> {
-        let commons = self.commons();
-        let routed = self.topology.route(request);
-        let (answer, reply) = oneshot::channel();
-        let fingerprint =
-            Fingerprint { upstream: routed.upstream(), version: Version::Resp2, database: routed.database() };
-        let ticket = Ticket::new(
-            &self.downstream,
-            (ReplyQueue::default().nobodys(), true),
-            Aim::Errand(Some(answer)),
-            commons.clock.now(),
-            self.tenant,
-            (fingerprint.upstream, u16::MAX),
-        );
-        if let Some(lane) = commons.lane(fingerprint)
-            && let Err((ticket, failure)) = lane.send(ticket, &routed)
-        {
-            ticket.refuse(&mut self.downstream.core.borrow_mut(), &failure);
-        }
-        reply
-            .await
-            .unwrap_or_else(|_| Err(Bytes::from_static(b"-UNAVAILABLE the proxy is shutting down\r\n")))
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.downstream.core.borrow().phase == Phase::Dead
-    }
 }

@@ -17,11 +17,13 @@ use std::task::Waker;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::affinity::Affinity;
+use super::again::Moving;
 use super::commons::Commons;
+use super::delivery::Delivery;
+use super::hearing::Hearing;
 use super::links::Links;
 use super::machine::Session;
 use super::replies::{Place, ReplyQueue};
-use super::ticket::Delivery;
 use crate::clients::Card;
 use crate::metrics::label::{Direction, LeaseReason};
 use crate::socket::WriteHalf;
@@ -36,6 +38,20 @@ pub(super) enum Phase {
     /// It is over: whatever comes for it is discarded.
     Dead,
 }
+
+/// Whether a client's requests are handled as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// They are.
+    Open,
+    /// Not until some of what is owed has left.
+    Paused,
+    /// Not until nothing is owed: what follows goes another way, and must not overtake.
+    Draining,
+}
+
+/// Replies that are rather copied than written by themselves.
+const SMALL: usize = 16 << 10;
 
 /// One client connection, shared by its driver and the tickets of its requests.
 pub(super) struct Downstream {
@@ -59,8 +75,8 @@ pub(super) struct Core {
     /// The batch under way will write this connection.
     pub(super) is_in_batch: bool,
     pub(super) phase: Phase,
-    /// The driver has stopped reading until some of what is owed has left.
-    pub(super) is_paused: bool,
+    /// Whether its requests are handled.
+    pub(super) intake: Intake,
     /// The tenant's number in metrics.
     pub(super) tenant: usize,
     /// Upstream connections of its own.
@@ -80,13 +96,21 @@ pub(super) struct Seldom {
     pub(super) uncounted: Option<(usize, LeaseReason)>,
     /// The patterns that were counted for it.
     pub(super) patterns: Vec<Bytes>,
+    /// Its ears, where they may have to follow what they hear.
+    pub(super) hearing: Option<Box<Hearing>>,
+    /// A request whose connection has to be made to another node first.
+    pub(super) moving: Option<Box<Moving>>,
     /// Pushes that came while a reply was on its way in pieces; `None`: no reply is.
     late: Option<BytesMut>,
 }
 
 impl Seldom {
     fn is_nothing(&self) -> bool {
-        self.uncounted.is_none() && self.patterns.is_empty() && self.late.is_none()
+        self.uncounted.is_none()
+            && self.patterns.is_empty()
+            && self.hearing.is_none()
+            && self.moving.is_none()
+            && self.late.is_none()
     }
 }
 
@@ -99,7 +123,7 @@ impl Downstream {
             run: 0..0,
             is_in_batch: false,
             phase: Phase::Open,
-            is_paused: false,
+            intake: Intake::Open,
             tenant,
             links: None,
             card: None,
@@ -152,6 +176,12 @@ impl Downstream {
         let core = &mut *core;
         core.is_in_batch = false;
         core.is_unblocked();
+        if core.replies.held_bytes() > 0 && core.run.len() < SMALL && core.phase == Phase::Open {
+            // What is held waits for another connection, whose replies are likely to have come with these: one
+            // write for all, when the driver has its turn behind them.
+            core.settle(read);
+            return self.wake();
+        }
         let run = std::mem::take(&mut core.run);
         if let Some(bytes) = read.get(run).filter(|bytes| !bytes.is_empty())
             && core.phase != Phase::Dead
@@ -170,7 +200,11 @@ impl Downstream {
         if !core.out.is_empty() {
             self.write_out(core);
         }
-        if !core.out.is_empty() || core.is_paused || core.phase != Phase::Open || core.links.is_some() {
+        if !core.out.is_empty()
+            || core.intake != Intake::Open
+            || core.phase != Phase::Open
+            || core.links.is_some()
+        {
             self.wake();
         }
     }
@@ -197,8 +231,17 @@ impl Core {
         if let Some(links) = self.links.take() {
             self.seldom().uncounted = links.counted();
         }
+        // It holds a ticket, which holds the connection.
+        if let Some(seldom) = &mut self.seldom {
+            seldom.moving = None;
+        }
         self.out = BytesMut::new();
         self.run = 0..0;
+    }
+
+    /// What follows must wait until nothing is owed.
+    pub(super) fn drain(&mut self) {
+        self.intake = Intake::Draining;
     }
 
     /// For what few connections have.

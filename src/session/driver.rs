@@ -17,8 +17,10 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
+use super::affinity::Slot;
 use super::commons::{Commons, Scratch};
-use super::downstream::{Downstream, Phase};
+use super::downstream::{Downstream, Intake, Phase};
+use super::links::LeaseWait;
 use super::machine::Session;
 use super::turn::{Turn, Ways};
 use crate::metrics::label::Direction;
@@ -60,8 +62,6 @@ pub struct Driver {
     partial: Option<Box<Partial>>,
     /// Where requests go, and what they wait for.
     ways: Ways,
-    /// Requests wait until nothing is owed, because they will go another way.
-    must_drain: bool,
     /// Wakes the task when requests need not be held any more.
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -82,7 +82,7 @@ impl Driver {
         let downstream = Downstream::new(commons, write, Session::new(home), tenant);
         downstream.introduce(&mut downstream.core.borrow_mut());
         let ways = Ways::default();
-        Ok(Self { downstream, read, partial: None, ways, must_drain: false, alarm: None })
+        Ok(Self { downstream, read, partial: None, ways, alarm: None })
     }
 
     /// Reads and handles requests until the client is silent, done, or must wait.
@@ -117,7 +117,7 @@ impl Driver {
     fn is_paused(&mut self, cx: &mut Context<'_>) -> bool {
         let mut core = self.downstream.core.borrow_mut();
         if core.replies.is_empty() {
-            self.must_drain = false;
+            core.intake = Intake::Open;
             self.ways.is_composing = false;
             // A request that needs two connections keeps the first while it waits for the second: given back, it would
             // have to be waited for again, and so on for ever.
@@ -126,16 +126,45 @@ impl Driver {
                 self.downstream.settle(&mut core);
             }
         }
-        core.is_paused = self.must_drain
-            || core.replies.len() >= self.downstream.commons.limits.max_pipeline
+        let is_full = core.replies.len() >= self.downstream.commons.limits.max_pipeline
             || core.out.len().saturating_add(core.replies.held_bytes()) >= MAX_UNREAD;
-        if core.is_paused {
+        if core.intake != Intake::Draining {
+            core.intake = if is_full { Intake::Paused } else { Intake::Open };
+        }
+        if core.intake != Intake::Open {
             return true;
         }
         drop(core);
         self.is_held(cx)
             || self.ways.wait.as_mut().is_some_and(|wait| wait.is_pending(&self.downstream, cx))
-            || self.ways.lane.as_ref().is_some_and(|(_, lane)| !lane.has_room(cx.waker()))
+            || self.ways.is_full(cx.waker())
+    }
+
+    /// A request over the session's own connection waits for one to another node.
+    fn move_lease(&mut self, cx: &mut Context<'_>) {
+        let downstream = Rc::clone(&self.downstream);
+        let mut core = downstream.core.borrow_mut();
+        let core = &mut *core;
+        let moving = core.seldom.as_ref().and_then(|seldom| seldom.moving.as_ref());
+        let Some(to) = moving.filter(|_| core.phase != Phase::Dead).map(|moving| moving.to) else { return };
+        let commons = &downstream.commons;
+        let links = core.links.get_or_insert_default();
+        let wait = self.ways.wait.take().filter(|wait| wait.is_for(Slot::Own, to));
+        let Some(mut wait) = wait.or_else(|| {
+            links.make_way(&mut core.session, &commons.leases);
+            LeaseWait::begin(commons, Slot::Own, to)
+        }) else {
+            return core.die();
+        };
+        match wait.poll(&downstream, &mut core.session, links, cx) {
+            Poll::Pending => self.ways.wait = Some(wait),
+            Poll::Ready(outcome) => {
+                let moving = core.seldom.as_mut().and_then(|seldom| seldom.moving.take());
+                if let Some(moving) = moving {
+                    moving.arrive(core, outcome);
+                }
+            }
+        }
     }
 
     /// Whether the tenant's requests are held for a while (`CLIENT PAUSE`).
@@ -264,7 +293,7 @@ impl Driver {
                 break;
             }
         }
-        self.must_drain |= turn.end();
+        turn.end();
     }
 
     /// Handles every complete request of `partial`, and keeps what is left.
@@ -303,7 +332,7 @@ impl Driver {
             partial.missing = 0;
             is_unfinished = turn.must_wait() && !partial.buffer.is_empty();
         }
-        self.must_drain |= turn.end();
+        turn.end();
         scratch.shrink();
         if is_unfinished {
             self.partial = Some(partial);
@@ -366,6 +395,8 @@ impl Future for Driver {
         }
         this.downstream.hear_others();
         this.downstream.look_after_links();
+        this.move_lease(cx);
+        this.downstream.align_ears(cx);
         // What came from upstream since the last turn, then what this turn's requests are answered at once.
         let is_waiting = this.flush(cx).is_pending();
         if this.downstream.core.borrow().phase == Phase::Open {
@@ -376,7 +407,7 @@ impl Future for Driver {
             if !is_waiting
                 && this.flush(cx).is_ready()
                 && was_unread
-                && this.downstream.core.borrow().is_paused
+                && this.downstream.core.borrow().intake != Intake::Open
             {
                 cx.waker().wake_by_ref();
             }
@@ -415,7 +446,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let own = size_of::<Driver>() + size_of::<Downstream>();
-        assert!(own <= 416, "{own} bytes");
+        assert!(own <= 432, "{own} bytes");
         let shown = size_of::<Card>();
         assert!(shown <= 256, "{shown} bytes");
     }

@@ -11,13 +11,15 @@ use tokio::time::Sleep;
 
 use super::affinity::{Slot, Trace};
 use super::commons::Commons;
+use super::delivery::Delivery;
 use super::downstream::{Core, Downstream, Phase};
 use super::machine::Session;
 use super::rescue;
 use super::subscriptions::Heard;
-use super::ticket::{Delivery, Ticket};
+use super::ticket::Ticket;
 use super::ties::Aftermath;
 use crate::metrics::label::LeaseReason;
+use crate::routing::topology::{MultiKeyScope, NodeId};
 use crate::upstream::dedicated::{Clean, Dirty};
 use crate::upstream::{Fingerprint, Holder, Lane, Lease, Leases, Patience, Pushed, Readiness};
 
@@ -56,36 +58,69 @@ impl Own {
 #[derive(Default)]
 pub(super) struct Links {
     own: Option<Own>,
-    ear: Option<Lease<Dirty, Ticket>>,
+    ears: Vec<Lease<Dirty, Ticket>>,
     /// The native database that the session's own connection has selected.
     database: Option<u32>,
     /// It waits for a command that blocks.
     pub(super) is_blocked: bool,
+    /// What the last request over the session's own connection leaves behind.
+    last: Option<Trace>,
+    /// Keys were watched before that request.
+    has_watched: bool,
     /// Why it is held, as it was last counted.
     counted: Option<(usize, LeaseReason)>,
 }
 
 impl Links {
-    /// The connection in `slot`.
-    pub(super) fn lane(&self, slot: Slot) -> Option<&Rc<Lane<Ticket>>> {
-        match slot {
-            Slot::Own => self.own.as_ref().and_then(Own::lane),
-            Slot::Ear => self.ear.as_ref().and_then(Lease::lane),
-        }
+    /// The session's own connection.
+    pub(super) fn own(&self) -> Option<&Rc<Lane<Ticket>>> {
+        self.own.as_ref().and_then(Own::lane)
     }
 
-    /// A request that leaves `trace` is about to be sent over the connection in `slot`.
-    pub(super) fn mark(&mut self, slot: Slot, trace: Trace) {
+    /// The connection in `slot` to `node`.
+    pub(super) fn lane(&self, slot: Slot, node: NodeId) -> Option<&Rc<Lane<Ticket>>> {
+        let mut lanes = self.lanes(slot);
+        lanes.find(|lane| lane.fingerprint().node == node)
+    }
+
+    /// The connections that bring pushes.
+    pub(super) fn ears(&self) -> impl Iterator<Item = &Rc<Lane<Ticket>>> {
+        self.lanes(Slot::Ear)
+    }
+
+    /// The connections in `slot`.
+    fn lanes(&self, slot: Slot) -> impl Iterator<Item = &Rc<Lane<Ticket>>> {
+        let own = self.own().filter(|_| slot == Slot::Own);
+        let ears = self.ears.iter().filter(move |_| slot == Slot::Ear).filter_map(Lease::lane);
+        own.into_iter().chain(ears)
+    }
+
+    /// A request that leaves `trace` is about to be sent over the connection in `slot` to `node`.
+    pub(super) fn mark(&mut self, slot: Slot, node: NodeId, trace: Trace) {
         let patience = match trace {
             Trace::Waits(patience) => patience,
             Trace::Nothing | Trace::Watch | Trace::Forget | Trace::Stain => Patience::Usual,
         };
-        self.is_blocked = matches!(trace, Trace::Waits(_));
-        if let Some(lane) = self.lane(slot) {
+        if let Some(lane) = self.lane(slot, node) {
             lane.be_patient(patience);
         }
         if slot == Slot::Own {
+            self.is_blocked = matches!(trace, Trace::Waits(_));
+            self.last = Some(trace);
+            self.has_watched = matches!(self.own, Some(Own::Watching(_)));
             self.own = self.own.take().map(|own| own.marked(trace));
+        }
+    }
+
+    /// What the last request leaves behind, and whether keys were watched before it.
+    pub(super) fn last(&self) -> (Option<Trace>, bool) {
+        (self.last, self.has_watched)
+    }
+
+    /// The last request goes over the session's own connection to `node` instead.
+    pub(super) fn mark_again(&mut self, node: NodeId) {
+        if let Some(trace) = self.last {
+            self.mark(Slot::Own, node, trace);
         }
     }
 
@@ -105,10 +140,20 @@ impl Links {
         true
     }
 
+    /// Gives the session's own connection up, if it is clean, for one to another node.
+    pub(super) fn make_way(&mut self, session: &mut Session, leases: &Leases<Ticket>) {
+        if let Some(own) = self.own.take() {
+            if let Own::Clean(lease) = own {
+                lease.give_back(leases);
+            }
+            session.released(Slot::Own);
+        }
+    }
+
     fn hold(&mut self, slot: Slot, lease: Lease<Clean, Ticket>, database: Option<u32>) {
         match slot {
             Slot::Own => (self.own, self.database) = (Some(Own::Clean(lease)), database),
-            Slot::Ear => self.ear = Some(lease.soil()),
+            Slot::Ear => self.ears.push(lease.soil()),
         }
     }
 
@@ -118,7 +163,7 @@ impl Links {
         !self.is_blocked
             && !self.is_empty()
             && (self.own.is_none() || session.needs(Slot::Own))
-            && (self.ear.is_none() || session.needs(Slot::Ear))
+            && (self.ears.is_empty() || session.needs(Slot::Ear))
     }
 
     /// Gives up the connections that the session needs no more. Nothing is owed to it.
@@ -130,24 +175,33 @@ impl Links {
             }
             session.released(Slot::Own);
         }
-        if self.ear.is_some() && !session.needs(Slot::Ear) {
-            self.ear = None;
+        if !self.ears.is_empty() && !session.needs(Slot::Ear) {
+            self.ears = Vec::new();
             session.released(Slot::Ear);
         }
     }
 
     /// Lets go of connections that have ended, and tells the session.
-    pub(super) fn look(&mut self, session: &mut Session) -> Aftermath {
+    ///
+    /// A connection to a node that `has_gone` has ended as well: it would tell nothing of what happens now.
+    pub(super) fn look(&mut self, session: &mut Session, has_gone: impl Fn(NodeId) -> bool) -> Aftermath {
         let mut aftermath = Aftermath::GoOn;
         for slot in [Slot::Own, Slot::Ear] {
-            let has_ended =
-                self.lane(slot).is_some_and(|lane| matches!(lane.readiness(), Readiness::Down(_)));
-            if !has_ended {
+            let has_ended = |lane: &&Rc<Lane<Ticket>>| {
+                has_gone(lane.fingerprint().node) || matches!(lane.readiness(), Readiness::Down(_))
+            };
+            let ended: Vec<NodeId> =
+                self.lanes(slot).filter(has_ended).map(|lane| lane.fingerprint().node).collect();
+            if ended.is_empty() {
+                continue;
+            }
+            if slot == Slot::Ear && !ended.iter().any(|node| session.hears_from(*node)) {
+                self.give_up_ears(session, &ended);
                 continue;
             }
             match slot {
                 Slot::Own => self.own = None,
-                Slot::Ear => self.ear = None,
+                Slot::Ear => self.ears = Vec::new(),
             }
             if session.lost(slot) == Aftermath::Close {
                 aftermath = Aftermath::Close;
@@ -156,9 +210,21 @@ impl Links {
         aftermath
     }
 
+    /// Gives up the ears that bring nothing any more. Nothing is owed to the session.
+    pub(super) fn give_up_idle_ears(&mut self, session: &mut Session) {
+        let nodes = self.lanes(Slot::Ear).map(|lane| lane.fingerprint().node);
+        let idle: Vec<NodeId> = nodes.filter(|node| !session.hears_from(*node)).collect();
+        self.give_up_ears(session, &idle);
+    }
+
+    fn give_up_ears(&mut self, session: &mut Session, nodes: &[NodeId]) {
+        self.ears.retain(|lease| !lease.lane().is_some_and(|lane| nodes.contains(&lane.fingerprint().node)));
+        session.released_ears(nodes);
+    }
+
     /// There is no connection left.
     pub(super) fn is_empty(&self) -> bool {
-        self.own.is_none() && self.ear.is_none()
+        self.own.is_none() && self.ears.is_empty()
     }
 
     /// Counts what the connections are held for, if that has changed.
@@ -219,7 +285,11 @@ impl LeaseWait {
         let permit = std::sync::Arc::clone(permits).acquire_owned();
         let deadline = tokio::time::sleep(commons.leases.wait(fingerprint.upstream));
         let (stage, deadline) = (Stage::Permit(Box::pin(permit)), Box::pin(deadline));
-        Some(Box::new(Self { slot, fingerprint, stage, deadline, outcome: None }))
+        // Who cannot be reached is tried by the shared connection, which waits between its attempts.
+        let outcome = commons
+            .why_down(fingerprint)
+            .map(|failure| Err(rescue::unavailable(commons.upstream_name(fingerprint.upstream), &failure)));
+        Some(Box::new(Self { slot, fingerprint, stage, deadline, outcome }))
     }
 
     /// Whether there is nothing to do yet but to wait.
@@ -249,6 +319,11 @@ impl LeaseWait {
             Some(outcome) => Poll::Ready(outcome),
             None => self.advance(downstream, session, links, cx),
         }
+    }
+
+    /// To which node it will be.
+    pub(super) fn is_for(&self, slot: Slot, fingerprint: Fingerprint) -> bool {
+        self.slot == slot && self.fingerprint == fingerprint
     }
 
     /// Goes on; ready with the error for the client, or when the session holds the connection.
@@ -297,11 +372,15 @@ impl LeaseWait {
             }
             Readiness::Ready => {
                 let id = lane.client_id();
+                // Two may have looked for the same: a request of the client's, and its ears.
+                if self.slot == Slot::Ear && links.lane(Slot::Ear, self.fingerprint.node).is_some() {
+                    return Some(Ok(()));
+                }
                 let none = Stage::Permit(Box::pin(std::future::pending()));
                 if let Stage::Connecting(lease) = std::mem::replace(&mut self.stage, none) {
                     links.hold(self.slot, lease, self.fingerprint.database);
                 }
-                session.leased(self.slot, id);
+                session.leased(self.slot, self.fingerprint.node, id);
                 Some(Ok(()))
             }
         }
@@ -316,7 +395,7 @@ impl Holder<Ticket> for Downstream {
         let mut push = BytesMut::new();
         let database = self.commons.shared_database(&core.session);
         match core.session.hear(frame, database, &mut push) {
-            Heard::Confirmation => return Pushed::Confirmation,
+            Heard::Confirmation { ends } => return Pushed::Confirmation { ends },
             Heard::Message => {}
             Heard::Invalidation(keys) => self.invalidate(core, keys.as_deref(), &mut push),
             Heard::Nothing => return Pushed::Event,
@@ -328,6 +407,10 @@ impl Holder<Ticket> for Downstream {
             }
         }
         Pushed::Event
+    }
+
+    fn unasked(&self, push: &[u8]) {
+        self.mislaid(push);
     }
 
     fn changed(&self) {
@@ -351,8 +434,17 @@ impl Downstream {
     /// Lets go of connections that have ended. A client that would be told nothing more is closed.
     pub(super) fn look_after_links(&self) {
         let mut core = self.core.borrow_mut();
-        let Core { links: Some(links), session, phase, .. } = &mut *core else { return };
-        if links.look(session) == Aftermath::Close && *phase == Phase::Open {
+        let Core { links: Some(links), session, phase, replies, .. } = &mut *core else { return };
+        let topology = self.commons.changing_topology(session);
+        let has_gone = |node| {
+            topology.as_ref().is_some_and(|topology| match topology.scope() {
+                // What is owed over the former primary still comes, or ends with its connection.
+                MultiKeyScope::Node => replies.is_empty() && topology.primary_of(None) != Some(node),
+                // It may be a replica now, and go on telling what happens.
+                MultiKeyScope::Slot => false,
+            })
+        };
+        if links.look(session, has_gone) == Aftermath::Close && *phase == Phase::Open {
             tracing::info!("client closed: its own connection to the upstream has ended");
             *phase = Phase::Finishing;
         }

@@ -10,20 +10,22 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::affinity::{Affinity, Over, Slot, Trace, Watch};
-use super::batch::Batch;
+use super::batch::{Batch, Cut};
 use super::cluster::Endpoint;
+use super::course::Course;
 use super::local::{self, Next};
 use super::persona::{Payloads, Persona};
 use super::rescue::{self, text};
 use super::tied::{self, Moment};
-use super::transaction::{Outcome, Queued, Transaction};
+use super::transaction::{Outcome, Transaction};
 use super::{patience, reworded};
 use crate::command::{self, CommandSpec, Connection, Flags, Located, Service, Unidentified};
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{Request, Version};
-use crate::routing::{Routed, Topology};
+use crate::routing::topology::{NodeId, Topology};
+use crate::routing::{Destination, Routed};
+use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::{Binding, Directory, Namespace};
-use crate::tenant::{UpstreamLimits, scope};
 
 /// What the session decides by, besides its own state: one snapshot for each request.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,7 @@ pub struct UpstreamView {
     /// Its kind and version.
     pub persona: Persona,
     /// Its shards.
-    pub topology: Topology,
+    pub topology: Arc<Topology>,
     /// What it accepts.
     pub limits: UpstreamLimits,
     /// What becomes of `RESTORE`.
@@ -85,7 +87,9 @@ pub enum Step<'a> {
     /// Ask again when nothing is owed: the request takes another way than those before it.
     Wait,
     /// Ask again with this connection: the request needs one of its own.
-    Lease(Slot),
+    Lease(Slot, NodeId),
+    /// Send parts of the request to several nodes.
+    Cut(Box<Cut>),
     /// The answer has been written.
     Answer,
     /// The request was refused before it was looked at closely; the error has been written.
@@ -111,7 +115,8 @@ impl Step<'_> {
             Self::Batch(batch) => Step::Batch(batch),
             Self::Compose { is_wanted } => Step::Compose { is_wanted },
             Self::Wait => Step::Wait,
-            Self::Lease(slot) => Step::Lease(slot),
+            Self::Lease(slot, node) => Step::Lease(slot, node),
+            Self::Cut(cut) => Step::Cut(cut),
             Self::Answer => Step::Answer,
             Self::Refused { is_wanted } => Step::Refused { is_wanted },
             Self::AnswerAlways => Step::AnswerAlways,
@@ -162,6 +167,8 @@ pub struct Session {
     pub(super) library: Option<Box<Library>>,
     /// What ties it to connections of its own.
     pub(super) affinity: Option<Box<Affinity>>,
+    /// Where its requests under way went.
+    pub(super) course: Course,
     /// Where the client is connected to, if its tenant sees a cluster there.
     pub(super) endpoint: Option<Box<Endpoint>>,
 }
@@ -178,6 +185,7 @@ impl Session {
             is_unevictable: false,
             library: None,
             affinity: None,
+            course: Course::default(),
             endpoint: None,
         };
         if let Some(binding) = &home {
@@ -288,10 +296,8 @@ impl Session {
                 return (self.refuse(answer, error.message().as_bytes(), is_wanted), Some(spec));
             }
             if located.connection == Connection::Shared {
-                return match self.forward(spec, request, around, located, owner) {
-                    Ok(routed) => (Step::Forward { routed, is_wanted, over: Over::Shared }, Some(spec)),
-                    Err(error) => (refusal(answer, &error, is_wanted), Some(spec)),
-                };
+                let step = self.forward(spec, request, (moment, Over::Shared), located, owner);
+                return (step.unwrap_or_else(|error| refusal(answer, &error, is_wanted)), Some(spec));
             }
         }
         (self.on_other_request(spec, request, moment, located, answer), Some(spec))
@@ -363,7 +369,7 @@ impl Session {
             Ok(Step::Answer) if !is_wanted => Step::Silence,
             Ok(Step::AnswerAlways) => Step::Answer,
             // The request will be asked about again, so `CLIENT REPLY SKIP` is still to come.
-            Ok(step @ (Step::Wait | Step::Lease(_))) => {
+            Ok(step @ (Step::Wait | Step::Lease(..))) => {
                 if !is_wanted && self.replies == Replies::On {
                     self.replies = Replies::SkipNext;
                 }
@@ -414,109 +420,17 @@ impl Session {
     }
 
     /// What a client may not run because of what it does already.
-    fn permit_now(&self, spec: &'static CommandSpec) -> Result<(), Vec<u8>> {
-        let is_monitor = self.affinity.as_ref().is_some_and(|affinity| affinity.is_monitor);
-        if is_monitor && touches_keyspace(spec) {
-            return Err(text::MONITOR_WITH_KEYS.to_vec());
-        }
+    pub(super) fn permit_now(&self, spec: &'static CommandSpec) -> Result<(), Vec<u8>> {
         let is_restricted =
             self.affinity.as_ref().is_some_and(|affinity| affinity.is_restricted(self.version));
         if is_restricted && !is_allowed_subscribed(spec.name) {
             return Err(rescue::only_subscriptions(spec));
         }
+        let is_monitor = self.affinity.as_ref().is_some_and(|affinity| affinity.is_monitor);
+        if is_monitor && touches_keyspace(spec) {
+            return Err(text::MONITOR_WITH_KEYS.to_vec());
+        }
         Ok(())
-    }
-
-    /// A request between `MULTI` and `EXEC`; `None`: it is not queued.
-    fn in_transaction(
-        &mut self,
-        spec: &'static CommandSpec,
-        request: &Request<'_>,
-        moment: Moment<'_>,
-        located: &mut Located,
-        answer: &mut BytesMut,
-    ) -> Option<Result<Step<'static>, Vec<u8>>> {
-        match spec.name {
-            "EXEC" | "DISCARD" | "QUIT" | "RESET" => return None,
-            // Redis before Valkey 9: an error, and the transaction goes on.
-            "MULTI" | "WATCH" => {
-                let error = if spec.name == "MULTI" { text::NESTED_MULTI } else { text::WATCH_INSIDE_MULTI };
-                ReplyWriter::new(answer, Version::Resp2).error(error);
-                return Some(Ok(Step::Answer));
-            }
-            _ => {}
-        }
-        let limit = self.view(&moment.around).map_or(usize::MAX, |view| view.limits.max_request);
-        let queued = match spec.service() {
-            Service::Forward | Service::Guarded => self.kept_request(spec, request, &moment.around, located),
-            Service::Local if !self.is_refused_in_transaction(spec.name) => {
-                if spec.name == "SELECT" {
-                    self.select_in_transaction(request);
-                }
-                tied::kept(spec, request).ok_or_else(|| text::SYNTAX.to_vec())
-            }
-            _ if spec.name == "UNWATCH" => tied::kept(spec, request).ok_or_else(|| text::SYNTAX.to_vec()),
-            Service::Reworded
-            | Service::Local
-            | Service::Tied
-            | Service::Composed
-            | Service::Denied
-            | Service::AdminOnly
-            | Service::NotYet(_) => reworded::kept(self, spec, request, &moment),
-        };
-        if touches_keyspace(spec)
-            && !spec.flags.contains(Flags::READONLY)
-            && let Some(transaction) =
-                self.affinity.as_mut().and_then(|affinity| affinity.transaction.as_mut())
-        {
-            transaction.writes = true;
-            transaction.brings_payload |= spec.service() == Service::Guarded;
-        }
-        Some(queued.and_then(|queued| tied::queue(self, queued, limit, answer)))
-    }
-
-    /// A queued request for the upstream, in the database that the transaction has selected.
-    fn kept_request(
-        &self,
-        spec: &'static CommandSpec,
-        request: &Request<'_>,
-        around: &Surroundings<'_>,
-        located: &mut Located,
-    ) -> Result<Queued, Vec<u8>> {
-        let Some(transaction) = self.transaction() else { return Err(text::SYNTAX.to_vec()) };
-        // The server looks at options when it runs the request.
-        if let Err(error) = command::locate(spec, request, located) {
-            let mut answer = BytesMut::new();
-            ReplyWriter::new(&mut answer, Version::Resp2).error(error.message().as_bytes());
-            return Ok(Queued::Answer(answer.freeze()));
-        }
-        let Some(view) = self.view(around) else { return Err(text::UPSTREAM_REFUSED_PROXY.to_vec()) };
-        let scoped = scope(spec, *request, located, &transaction.namespace, view.limits, None)
-            .map_err(|error| error.to_string().into_bytes())?;
-        Ok(Queued::Upstream(scoped.into_owned()))
-    }
-
-    /// What changes who the client is, which replies it gets, or the database of a shared connection.
-    fn is_refused_in_transaction(&self, name: &str) -> bool {
-        matches!(name, "AUTH" | "HELLO" | "CLIENT REPLY") || (name == "SELECT" && self.is_native())
-    }
-
-    /// Whether its databases are the upstream's own.
-    fn is_native(&self) -> bool {
-        self.bound.as_ref().is_some_and(|bound| bound.namespace.native.is_some())
-    }
-
-    fn select_in_transaction(&mut self, request: &Request<'_>) {
-        let number = crate::resp::scan::strict_integer(request.arg(1).unwrap_or_default());
-        let number = number.and_then(|number| u32::try_from(number).ok());
-        let number = number.filter(|number| *number == 0 || !self.has_cluster_persona());
-        let Some(bound) = &self.bound else { return };
-        if let Some(namespace) = number.and_then(|number| bound.binding.namespace(number))
-            && let Some(transaction) =
-                self.affinity.as_mut().and_then(|affinity| affinity.transaction.as_mut())
-        {
-            transaction.namespace = Arc::clone(namespace);
-        }
     }
 
     /// Forwards a request that may block, of a session that may have ties.
@@ -537,26 +451,32 @@ impl Session {
             ReplyWriter::new(answer, Version::Resp2).simple("OK");
             return self.told(Ok(Step::Answer), is_wanted, answer);
         }
-        let over = self.over(spec, &request, located.connection);
-        let first = match over {
-            Over::Leased(slot, _) => tied::before(self, slot, moment.is_owed),
-            Over::Shared => self.before_shared(moment.is_owed),
+        let to = match self.destination(spec, request, &moment.around, located) {
+            Ok(to) => to,
+            Err(error) => return self.refuse(answer, &error, is_wanted),
         };
-        if let Some(step) = first {
-            return self.told(Ok(step), is_wanted, answer);
+        let over = self.over(spec, &request, located.connection, to);
+        let first = match (over, to) {
+            (Over::Leased(slot, _), Some(to)) => tied::before(self, slot, to.node, moment.is_owed),
+            (Over::Leased(..) | Over::Shared, _) => self.before_shared(moment.is_owed).map(Ok),
+        };
+        match first {
+            Some(Ok(step)) => return self.told(Ok(step), is_wanted, answer),
+            Some(Err(error)) => return self.refuse(answer, &error, is_wanted),
+            None => {}
         }
-        if matches!(over, Over::Leased(_, Trace::Watch)) && !self.watch(request.argc().saturating_sub(1)) {
+        if matches!(over, Over::Leased(_, Trace::Watch)) && !self.watch(request.argc().saturating_sub(1), to)
+        {
             return self.refuse(answer, text::TOO_MANY_WATCHED, is_wanted);
         }
-        match self.forward(spec, request, &moment.around, located, None) {
-            Ok(routed) => Step::Forward { routed, is_wanted, over },
-            Err(error) => refusal(answer, &error, is_wanted),
-        }
+        let step = self.forward(spec, request, (moment, over), located, None);
+        step.unwrap_or_else(|error| refusal(answer, &error, is_wanted))
     }
 
     /// So many more keys are watched; `false`: they would be too many.
-    fn watch(&mut self, keys: usize) -> bool {
+    fn watch(&mut self, keys: usize, to: Option<Destination>) -> bool {
         let affinity = self.affinity.get_or_insert_default();
+        affinity.watched_slots.insert(to.and_then(|to| to.slot));
         let already = if let Watch::Keys(count) = affinity.watch { count } else { 0 };
         let watched = already.saturating_add(keys);
         if watched > MAX_WATCHED {
@@ -567,7 +487,13 @@ impl Session {
     }
 
     /// The connection that a request takes.
-    pub(super) fn over(&self, spec: &CommandSpec, request: &Request<'_>, connection: Connection) -> Over {
+    pub(super) fn over(
+        &self,
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        connection: Connection,
+        to: Option<Destination>,
+    ) -> Over {
         if connection == Connection::Blocking {
             return Over::Leased(Slot::Own, Trace::Waits(patience::of(spec, request)));
         }
@@ -575,7 +501,10 @@ impl Session {
             return Over::Leased(Slot::Own, Trace::Watch);
         }
         match &self.affinity {
-            Some(affinity) if affinity.needs(Slot::Own, self.version) => {
+            Some(affinity)
+                if affinity.needs(Slot::Own, self.version)
+                    && to.is_some_and(|to| !affinity.is_held_elsewhere(to.node, self.version)) =>
+            {
                 Over::Leased(Slot::Own, Trace::Nothing)
             }
             _ => Over::Shared,
@@ -701,29 +630,6 @@ impl Session {
         }
     }
 
-    /// Puts the located names into the namespace, and picks the shard.
-    #[expect(
-        clippy::inline_always,
-        reason = "a step is 100 bytes: not copying it twice is worth 7 % of a pipelined command"
-    )]
-    #[inline(always)]
-    fn forward<'a>(
-        &'a self,
-        spec: &'static CommandSpec,
-        request: Request<'a>,
-        around: &Surroundings<'a>,
-        located: &'a Located,
-        owner: Option<&'a Bytes>,
-    ) -> Result<Routed<'a>, Vec<u8>> {
-        let Some(bound) = &self.bound else { return Err(text::NOAUTH.to_vec()) };
-        let Some(upstream) = around.upstreams.get(bound.binding.tenant().upstream) else {
-            return Err(text::UPSTREAM_REFUSED_PROXY.to_vec());
-        };
-        let scoped = scope(spec, request, located, &bound.namespace, upstream.limits, owner)
-            .map_err(|error| error.to_string().into_bytes())?;
-        Ok(upstream.topology.route(scoped))
-    }
-
     /// The kind of server the client believes to talk to.
     pub(super) fn persona<'a>(&self, around: &Surroundings<'a>) -> &'a Persona {
         let upstream = self.bound.as_ref().map_or(0, |bound| bound.binding.tenant().upstream);
@@ -762,7 +668,7 @@ fn has_old_arity(spec: &CommandSpec, argc: usize, persona: &Persona) -> bool {
 }
 
 /// What Redis refuses to a client that monitors, which it takes for a kind of replica.
-fn touches_keyspace(spec: &CommandSpec) -> bool {
+pub(super) fn touches_keyspace(spec: &CommandSpec) -> bool {
     let may_replicate = matches!(spec.name, "PUBLISH" | "SPUBLISH" | "PFCOUNT");
     may_replicate || spec.flags.intersects(Flags::WRITE | Flags::READONLY)
 }

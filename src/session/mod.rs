@@ -5,16 +5,24 @@
 //! of several requests, `commons` is what all sessions of one worker share.
 
 mod affinity;
+mod again;
+mod aim;
+mod asker;
 mod batch;
 pub mod cluster;
 mod commons;
 mod compose;
 pub mod configure;
+mod course;
+mod delivery;
+mod dispatch;
 mod downstream;
 mod driver;
 mod errand;
 mod exec;
+pub mod gather;
 mod greeting;
+mod hearing;
 pub mod info;
 mod keyspace;
 mod links;
@@ -24,13 +32,17 @@ mod neighbours;
 mod patience;
 mod persona;
 mod pseudonym;
+mod queuing;
 pub mod replies;
 pub mod rescue;
 mod reworded;
+mod routes;
+mod spread;
 mod subscriptions;
 mod ticket;
 mod tied;
 mod ties;
+mod told;
 mod tracking;
 mod transaction;
 #[cfg(test)]

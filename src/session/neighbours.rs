@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::affinity::Slot;
+use super::aim::Aim;
 use super::downstream::{Core, Downstream};
 use super::machine::Session;
 use super::subscriptions;
-use super::ticket::{Aim, Ticket};
+use super::ticket::{Asked, Ticket};
 use super::tracking::Tracking;
 use crate::clients::{Card, Facts, Marks, Note, Origin, UnblockAs};
 use crate::resp::Version;
+use crate::routing::Routed;
 use crate::tenant::requests;
 use crate::upstream::Fingerprint;
 
@@ -88,7 +89,7 @@ impl Downstream {
         if let Some(held) = links {
             let upstream = session.binding().map_or(0, |binding| binding.tenant().upstream);
             held.count(session, upstream, &self.commons);
-            if held.is_empty() {
+            if held.is_empty() && !held.is_blocked {
                 *links = None;
             }
         }
@@ -145,7 +146,7 @@ impl Downstream {
         let Some(links) = core.links.as_mut().filter(|links| links.is_blocked) else { return };
         // The request may arrive when the command has ended already, and must not end somebody else's.
         links.stain();
-        let (Some(lane), Some(namespace)) = (links.lane(Slot::Own), core.session.namespace_ref()) else {
+        let (Some(lane), Some(namespace)) = (links.own(), core.session.namespace_ref()) else {
             return;
         };
         let (Some(request), Some(this)) =
@@ -154,13 +155,12 @@ impl Downstream {
             return;
         };
         let upstream = namespace.tenant.upstream;
-        let fingerprint = Fingerprint { upstream, version: Version::Resp2, database: None };
-        let topology = self.commons.with_view(upstream, |view| view.topology.clone());
-        if let (Some(shared), Some(topology)) = (self.commons.lane(fingerprint), topology) {
+        let routed = Routed::to_node(lane.fingerprint().node, request.as_scoped());
+        if let Some(shared) = self.commons.lane(Fingerprint::of(&routed, Version::Resp2)) {
             let turn = (core.replies.nobodys(), false);
-            let now = self.commons.clock.now();
-            let ticket = Ticket::new(&this, turn, Aim::Nobody, now, core.tenant, (upstream, u16::MAX));
-            let outcome = shared.send(ticket, &topology.route(request.as_scoped()));
+            let of = Asked::by_proxy(self.commons.clock.now(), core.tenant, upstream);
+            let ticket = Ticket::new(&this, turn, Aim::Nobody, of);
+            let outcome = shared.send(ticket, &routed);
             // The shared connection may be down while the client's own is not: the next attempt must count.
             if let (Err(_), Some(card)) = (outcome, &core.card) {
                 card.set_blocked(true);

@@ -71,6 +71,15 @@ impl Persona {
         persona
     }
 
+    /// What two servers that are one upstream have in common: the older version, and the commands that both have.
+    #[must_use]
+    pub fn common(self, other: Self) -> Self {
+        let (older, newer) = if other.release < self.release { (other, self) } else { (self, other) };
+        let mut has = older.has;
+        has.iter_mut().zip(newer.has).for_each(|(word, other)| *word &= other);
+        Self { has, ..older }
+    }
+
     /// Whether the upstream has this command.
     pub fn has(&self, spec: &'static CommandSpec) -> bool {
         let index = spec.index();

@@ -33,7 +33,7 @@ pub struct ReplyQueue {
     awaited: u32,
     /// The first that came early, and all after it.
     rest: VecDeque<Slot>,
-    /// Bytes held in `rest`.
+    /// Bytes held in `rest`, or apart.
     held: usize,
 }
 
@@ -126,6 +126,11 @@ impl ReplyQueue {
                 *is_complete = is_last;
             }
         }
+    }
+
+    /// Of a reply that is made of several, so many bytes have come where it were `before`.
+    pub fn hold_apart(&mut self, before: usize, now: usize) {
+        self.held = self.held.saturating_sub(before).saturating_add(now);
     }
 
     /// Bytes that came early.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::command::{CommandSpec, Lacks};
+use crate::routing::NoRoute;
 use crate::upstream::{Failure, Fate};
 
 use super::persona::Persona;
@@ -43,6 +44,8 @@ pub mod text {
     pub const NO_CLUSTER: &[u8] = b"ERR This instance has cluster support disabled";
     /// `EXEC` without a transaction.
     pub const EXEC_WITHOUT_MULTI: &[u8] = b"ERR EXEC without MULTI";
+    /// Keys of several slots in a request that cannot be cut.
+    pub const CROSSSLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
     /// `DISCARD` without a transaction.
     pub const DISCARD_WITHOUT_MULTI: &[u8] = b"ERR DISCARD without MULTI";
     /// `MULTI` in a transaction, which goes on.
@@ -71,6 +74,20 @@ pub mod text {
     pub const UNCHECKED_PAYLOAD: &[u8] = b"ERR RESTORE is refused: the upstream does not say that it checks payloads, and a forged one can crash it; its operator can set sanitize-dump-payload to 'clients' there";
     /// `RESTORE` while nothing is known of the upstream.
     pub const UNKNOWN_PAYLOAD_CHECK: &[u8] = b"UNAVAILABLE RESTORE is refused until the upstream has said whether it checks payloads; the command was not sent";
+    /// Nobody owns the slot of the keys.
+    pub const UNSERVED: &[u8] = b"CLUSTERDOWN Hash slot not served";
+    /// The upstream's nodes are still being looked for.
+    pub const NODES_UNKNOWN: &[u8] =
+        b"UNAVAILABLE the nodes of the upstream are not known yet; the command was not sent";
+    /// The tenant reads from replicas only.
+    pub const NO_REPLICA: &[u8] =
+        b"UNAVAILABLE no replica that could be read from is known; the command was not sent";
+    /// Nodes of a cluster went on naming each other.
+    pub const NODES_DISAGREE: &[u8] =
+        b"UNAVAILABLE the upstream's nodes do not agree on where the keys are; the command was not executed";
+    /// `CLIENT TRACKING ON` where keys are on several nodes.
+    pub const NO_TRACKING_ON_CLUSTER: &[u8] =
+        b"ERR CLIENT TRACKING is not supported by this version of Tenantry on a cluster";
     /// The upstream refused what the proxy sent in its own right.
     pub const UPSTREAM_REFUSED_PROXY: &[u8] = b"UNAVAILABLE the upstream does not let the proxy's user run this command; its operator must extend the user's ACL";
     /// A redirection from an upstream that was configured as standalone.
@@ -78,6 +95,9 @@ pub mod text {
         b"UNAVAILABLE the upstream is a cluster node but is configured as a standalone server";
     /// The upstream does not know a command that it listed.
     pub const UPSTREAM_UNKNOWN_COMMAND: &[u8] = b"ERR unknown command";
+    /// A cursor of `SCAN` with more bits than a client's may have.
+    pub const CURSOR_TOO_LARGE: &[u8] =
+        b"UNAVAILABLE SCAN cannot go on: the upstream's cursor is too large to be hidden; please report this";
     /// A reply named something outside of the tenant; it was withheld.
     pub const WITHHELD: &[u8] = b"UNAVAILABLE the reply was withheld because it could not be scoped to the tenant; please report this";
 }
@@ -115,6 +135,17 @@ pub fn unavailable(upstream: &str, failure: &Failure) -> Vec<u8> {
     format!("UNAVAILABLE upstream '{upstream}': {}; {what}{retry}", failure.reason).into_bytes()
 }
 
+/// A request that has no node.
+pub fn no_route(error: NoRoute) -> Vec<u8> {
+    match error {
+        NoRoute::Unknown => text::NODES_UNKNOWN,
+        NoRoute::Unserved => text::UNSERVED,
+        NoRoute::CrossSlot => text::CROSSSLOT,
+        NoRoute::NoReplica => text::NO_REPLICA,
+    }
+    .to_vec()
+}
+
 /// A client that got no connection of its own in time.
 pub fn no_lease(upstream: &str, waited: Duration) -> Vec<u8> {
     format!(
@@ -139,6 +170,12 @@ pub fn replaces(error: &[u8]) -> Option<&'static [u8]> {
         b"ERR" if error.starts_with(b"ERR unknown command") => Some(text::UPSTREAM_UNKNOWN_COMMAND),
         _ => None,
     }
+}
+
+/// The same where redirections are followed: these went on too long.
+pub fn replaces_in_cluster(error: &[u8]) -> Option<&'static [u8]> {
+    let text = replaces(error)?;
+    Some(if text == text::UPSTREAM_IS_CLUSTER { text::NODES_DISAGREE } else { text })
 }
 
 #[cfg(test)]
@@ -169,6 +206,11 @@ mod tests {
     fn errors_about_the_proxy_are_not_shown_as_the_tenants_own() {
         assert_eq!(Some(text::UPSTREAM_REFUSED_PROXY), replaces(b"NOAUTH Authentication required."));
         assert_eq!(Some(text::UPSTREAM_IS_CLUSTER), replaces(b"MOVED 1 10.0.0.1:6379"));
+        assert_eq!(Some(text::NODES_DISAGREE), replaces_in_cluster(b"MOVED 1 10.0.0.1:6379"));
+        assert_eq!(
+            Some(text::UPSTREAM_REFUSED_PROXY),
+            replaces_in_cluster(b"NOAUTH Authentication required.")
+        );
         assert_eq!(
             Some(text::UPSTREAM_UNKNOWN_COMMAND),
             replaces(b"ERR unknown command 'X', with args beginning with: 'acme:k' ")

@@ -12,27 +12,40 @@ use super::transaction::Queued;
 use crate::command::CommandSpec;
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{Request, Version};
+use crate::routing::topology::MultiKeyScope;
 use crate::tenant::{OwnedScoped, keyspace, requests};
 
 /// The step of a command whose service is `Reworded`.
 pub(super) fn step(
-    session: &Session,
+    session: &mut Session,
     spec: &'static CommandSpec,
     request: &Request<'_>,
     moment: Moment<'_>,
 ) -> Result<Step<'static>, Vec<u8>> {
-    let is_tied = session.needs(Slot::Own);
-    let over = if is_tied { Over::Leased(Slot::Own, Trace::Nothing) } else { Over::Shared };
-    let first = if is_tied {
-        tied::before(session, Slot::Own, moment.is_owed)
-    } else {
-        session.before_shared(moment.is_owed)
-    };
-    if let Some(step) = first {
-        return Ok(step);
+    let is_spread =
+        session.view(&moment.around).is_some_and(|view| view.topology.scope() == MultiKeyScope::Slot);
+    if is_spread && spec.name.starts_with("PUBSUB ") {
+        return Ok(if moment.is_owed { Step::Wait } else { Step::Compose { is_wanted: moment.is_wanted } });
     }
     let request = reworded(session, spec, request, &moment)?;
-    Ok(Step::Batch(Box::new(Batch::of_one(over, request, moment.is_wanted))))
+    let to = session.place(&moment.around, request.keyed(), false)?;
+    let own = session.affinity.as_ref().filter(|affinity| {
+        affinity.needs(Slot::Own, session.version) && !affinity.is_held_elsewhere(to.node, session.version)
+    });
+    let is_tied = own.is_some();
+    let over = if is_tied { Over::Leased(Slot::Own, Trace::Nothing) } else { Over::Shared };
+    let first = if is_tied {
+        tied::before(session, Slot::Own, to.node, moment.is_owed)
+    } else {
+        session.before_shared(moment.is_owed).map(Ok)
+    };
+    if let Some(first) = first {
+        return first;
+    }
+    if !session.may_go(to, false, &moment) {
+        return Ok(Step::Wait);
+    }
+    Ok(Step::Batch(Box::new(Batch::of_one(over, to, request, moment.is_wanted))))
 }
 
 /// The same, queued in a transaction. What cannot be one request is refused.
@@ -71,6 +84,10 @@ fn reworded(
             let more = request.argc().saturating_sub(3);
             requests::channels(words, pattern.unwrap_or(b"*"), more, (here, view.limits))
                 .map_err(|error| error.to_string().into_bytes())
+        }
+        ("PUBSUB NUMSUB", _) => {
+            let names: Vec<&[u8]> = request.args().skip(2).collect();
+            requests::subscribers(&names, (here, view.limits)).map_err(|error| error.to_string().into_bytes())
         }
         ("WAIT" | "WAITAOF" | "PING" | "ECHO", _) => {
             let args: Vec<&[u8]> = request.args().collect();

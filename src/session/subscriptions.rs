@@ -7,7 +7,7 @@
 //! messages"*).
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::{Bytes, BytesMut};
 
@@ -15,6 +15,7 @@ use super::tracking;
 use crate::resp::Version;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::reply::ReplyWriter;
+use crate::routing::topology::NodeId;
 use crate::tenant::directory::Binding;
 use crate::tenant::events::EventNames;
 use crate::tenant::requests;
@@ -94,13 +95,45 @@ impl<'a> Naming<'a> {
     }
 }
 
+/// On which nodes a name is subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// On this one.
+    Node(NodeId),
+    /// On this one, because it owns the slot; names of different slots do not go into one request.
+    Slot(NodeId, u16),
+    /// On none: the node that it was on has lost the slot.
+    Nowhere(u16),
+    /// On every primary: what is published there is published nowhere else.
+    Everywhere,
+}
+
+impl Place {
+    fn node(self) -> Option<NodeId> {
+        match self {
+            Self::Node(node) | Self::Slot(node, _) => Some(node),
+            Self::Nowhere(_) | Self::Everywhere => None,
+        }
+    }
+}
+
+/// Names to subscribe to on a node, or to unsubscribe from.
+pub(super) type Said = (NodeId, &'static str, Vec<Vec<u8>>);
+
+/// The names upstream for these names of a client.
+pub(super) fn physical(kind: Kind, names: &[&[u8]], naming: Naming<'_>) -> Vec<(Kind, Vec<u8>)> {
+    names.iter().flat_map(|name| physical_names(kind, name, naming)).collect()
+}
+
 /// What must be said upstream for a change, and what the client reads when it has been confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// Commands with their physical names.
-    pub(super) requests: Vec<(&'static str, Vec<Vec<u8>>)>,
+    /// Commands with their physical names, and where they are said.
+    pub(super) requests: Vec<(&'static str, Place, Vec<Vec<u8>>)>,
     /// The confirmations.
     pub(super) answer: BytesMut,
+    /// Which request has the names of a command that are said at a place.
+    like: BTreeMap<(&'static str, Place), usize>,
 }
 
 /// The subscriptions of one client.
@@ -109,8 +142,11 @@ pub(super) struct Subscriptions {
     channels: Names,
     patterns: Names,
     shards: Names,
-    /// What the upstream connection is subscribed to, each with how many of the client's names need it.
-    physical: BTreeMap<(Kind, Vec<u8>), usize>,
+    /// What the upstream connections are subscribed to, each with how many of the client's names need it.
+    physical: BTreeMap<(Kind, Vec<u8>), (usize, Place)>,
+    /// How many of them are on every primary, and the nodes on which they are subscribed to.
+    everywhere: usize,
+    spread: BTreeSet<NodeId>,
 }
 
 /// Names in the order in which they were subscribed to, which is that in which Redis leaves patterns.
@@ -158,8 +194,11 @@ impl Names {
 /// What a push turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// The upstream confirms a subscription, or its end.
-    Confirmation,
+    /// The upstream confirms a subscription, or says that one has ended.
+    Confirmation {
+        /// It has ended.
+        ends: bool,
+    },
     /// A message: what the client reads has been written.
     Message,
     /// Keys were changed; `None`: all of them.
@@ -206,6 +245,7 @@ impl Subscriptions {
         kind: Kind,
         names: impl ExactSizeIterator<Item = &'n [u8]>,
         naming: Naming<'_>,
+        place: &dyn Fn(Kind, &[u8]) -> Option<Place>,
     ) -> Option<Change> {
         let of_kind = if kind == Kind::Pattern { self.patterns.len() } else { 0 };
         if self.physical.len().saturating_add(names.len()) > MAX_SUBSCRIPTIONS
@@ -217,10 +257,14 @@ impl Subscriptions {
         for name in names {
             let is_new = self.names(kind).insert(Bytes::copy_from_slice(name));
             for (kind, physical) in physical_names(kind, name, naming) {
-                if is_new {
-                    *self.physical.entry((kind, physical.clone())).or_default() += 1;
+                let place = place(kind, &physical)?;
+                let held = self.physical.entry((kind, physical.clone())).or_insert((0, place));
+                self.everywhere += usize::from(held.0 == 0 && place == Place::Everywhere);
+                held.0 += usize::from(is_new);
+                if matches!(held.1, Place::Nowhere(_)) {
+                    held.1 = place;
                 }
-                change.say(kind.command(false), physical);
+                change.say(kind.command(false), held.1, physical);
             }
             self.confirm(&mut change.answer, kind, false, Some(name), naming.version);
         }
@@ -240,8 +284,8 @@ impl Subscriptions {
         for name in all {
             if self.names(kind).remove(&name) {
                 for (kind, physical) in physical_names(kind, &name, naming) {
-                    if self.release(kind, &physical) {
-                        change.say(kind.command(true), physical);
+                    if let Some(place) = self.release(kind, &physical) {
+                        change.say(kind.command(true), place, physical);
                     }
                 }
             }
@@ -250,16 +294,119 @@ impl Subscriptions {
         change
     }
 
-    /// Whether nothing needs the physical name any more.
-    fn release(&mut self, kind: Kind, physical: &[u8]) -> bool {
-        let key = (kind, physical.to_vec());
-        let Some(users) = self.physical.get_mut(&key) else { return false };
-        *users = users.saturating_sub(1);
-        let is_unused = *users == 0;
-        if is_unused {
-            self.physical.remove(&key);
+    /// The nodes that names are to be subscribed to on, now that these are the primaries and slots belong to whom
+    /// `owner` says.
+    pub(super) fn sought(
+        &self,
+        primaries: &[NodeId],
+        owner: impl Fn(u16) -> Option<NodeId>,
+    ) -> BTreeSet<NodeId> {
+        let mut nodes = BTreeSet::new();
+        for (_, place) in self.physical.values() {
+            match *place {
+                Place::Everywhere => nodes.extend(primaries),
+                Place::Slot(_, slot) | Place::Nowhere(slot) => nodes.extend(owner(slot)),
+                Place::Node(_) => {}
+            }
         }
-        is_unused
+        nodes
+    }
+
+    /// What is to be said for it. It is taken to be so from now on.
+    pub(super) fn realigned(
+        &mut self,
+        primaries: &[NodeId],
+        owner: impl Fn(u16) -> Option<NodeId>,
+    ) -> Vec<Said> {
+        let mut change = Change::default();
+        let primaries: BTreeSet<NodeId> = primaries.iter().copied().collect();
+        for ((kind, name), (_, place)) in &mut self.physical {
+            match *place {
+                Place::Everywhere => {
+                    for node in primaries.difference(&self.spread) {
+                        change.say(kind.command(false), Place::Node(*node), name.clone());
+                    }
+                    // A replica tells of keys as well.
+                    for node in self.spread.difference(&primaries) {
+                        change.say(kind.command(true), Place::Node(*node), name.clone());
+                    }
+                }
+                Place::Slot(_, slot) | Place::Nowhere(slot) => {
+                    if let Some(node) = owner(slot).filter(|node| place.node() != Some(*node)) {
+                        // A node that follows its successor still brings what is published there.
+                        if place.node().is_some() {
+                            change.say(kind.command(true), *place, name.clone());
+                        }
+                        *place = Place::Slot(node, slot);
+                        change.say(kind.command(false), *place, name.clone());
+                    }
+                }
+                Place::Node(_) => {}
+            }
+        }
+        self.spread = primaries;
+        let said = change.requests.into_iter();
+        said.filter_map(|(command, place, names)| Some((place.node()?, command, names))).collect()
+    }
+
+    /// The upstream has ended the subscription to this shard channel, because its node has lost the slot.
+    pub(super) fn mislay(&mut self, push: &[u8]) {
+        let mut cursor = Cursor::new(push);
+        let parts = (cursor.next_value(), cursor.next_value(), cursor.next_value());
+        let (Some(Value::Array(_)), Some(Value::Bulk(b"sunsubscribe")), Some(Value::Bulk(name))) = parts
+        else {
+            return;
+        };
+        if let Some((_, place)) = self.physical.get_mut(&(Kind::Shard, name.to_vec()))
+            && let Place::Slot(_, slot) = *place
+        {
+            *place = Place::Nowhere(slot);
+        }
+    }
+
+    /// The shard channels of this slot are not on the node that they were taken to be on: which that was.
+    pub(super) fn displace(&mut self, slot: u16) -> Option<NodeId> {
+        let mut was_on = None;
+        for (_, place) in self.physical.values_mut() {
+            if matches!(*place, Place::Slot(_, of) if of == slot) {
+                was_on = place.node();
+                *place = Place::Nowhere(slot);
+            }
+        }
+        was_on
+    }
+
+    /// Whether something is subscribed to on this node.
+    pub(super) fn are_on(&self, node: NodeId) -> bool {
+        (self.everywhere > 0 && self.spread.contains(&node))
+            || self.physical.values().any(|(_, place)| place.node() == Some(node))
+    }
+
+    /// These are the primaries, for names that are to be on each. Those that are there already stay where they are until
+    /// they are [realigned](Self::realigned), and others join them.
+    pub(super) fn may_spread_over(&mut self, primaries: impl Iterator<Item = NodeId>) {
+        if self.everywhere == 0 {
+            self.spread = primaries.collect();
+        }
+    }
+
+    /// The nodes on which the names are subscribed to that are on every primary.
+    pub(super) fn spread(&self) -> impl Iterator<Item = NodeId> {
+        self.spread.iter().copied()
+    }
+
+    /// Where the physical name was subscribed to, if nothing needs it any more.
+    fn release(&mut self, kind: Kind, physical: &[u8]) -> Option<Place> {
+        let key = (kind, physical.to_vec());
+        let (users, place) = self.physical.get_mut(&key)?;
+        *users = users.saturating_sub(1);
+        let place = *place;
+        if *users > 0 {
+            return None;
+        }
+        self.physical.remove(&key);
+        self.everywhere -= usize::from(place == Place::Everywhere);
+        Some(place)
     }
 
     fn confirm(&self, out: &mut BytesMut, kind: Kind, ends: bool, name: Option<&[u8]>, version: Version) {
@@ -295,8 +442,8 @@ impl Subscriptions {
                 _ => Heard::Nothing,
             },
             b"invalidate" => invalidated(&mut cursor, naming.binding),
-            b"subscribe" | b"psubscribe" | b"ssubscribe" | b"unsubscribe" | b"punsubscribe"
-            | b"sunsubscribe" => Heard::Confirmation,
+            b"subscribe" | b"psubscribe" | b"ssubscribe" => Heard::Confirmation { ends: false },
+            b"unsubscribe" | b"punsubscribe" | b"sunsubscribe" => Heard::Confirmation { ends: true },
             _ => Heard::Nothing,
         }
     }
@@ -353,10 +500,11 @@ impl Subscriptions {
 }
 
 impl Change {
-    fn say(&mut self, command: &'static str, name: Vec<u8>) {
-        match self.requests.iter_mut().find(|(said, _)| *said == command) {
-            Some((_, names)) => names.push(name),
-            None => self.requests.push((command, vec![name])),
+    fn say(&mut self, command: &'static str, place: Place, name: Vec<u8>) {
+        let like = *self.like.entry((command, place)).or_insert(self.requests.len());
+        match self.requests.get_mut(like) {
+            Some((.., names)) => names.push(name),
+            None => self.requests.push((command, place, vec![name])),
         }
     }
 }

@@ -12,20 +12,25 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
-use super::affinity::Over;
-use super::batch::{Due, Part};
+use super::affinity::{Over, Slot, Trace};
+use super::again::AT_ONCE;
+use super::aim::Aim;
 use super::commons::Commons;
+use super::delivery::Delivery;
 use super::downstream::{Core, Downstream, Phase};
 use super::exec;
 use super::replies::Place;
 use super::rescue::{self, text};
 use crate::clock::Micros;
-use crate::metrics::label::{Direction, ErrorCode};
+use crate::command::{CommandSpec, Flags, Service, TABLE};
+use crate::metrics::label::ErrorCode;
 use crate::resp::Version;
 use crate::resp::cursor::untangled;
 use crate::resp::reply::ReplyWriter;
-use crate::tenant::ReplyPlan;
-use crate::upstream::{Batch, Failure, Holder, Recipient, Take, Times};
+use crate::routing::redirect::{Verdict, verdict};
+use crate::routing::{Access, Destination};
+use crate::tenant::directory::{Namespace, Order, ReadFrom};
+use crate::upstream::{Batch, Confirm, Failure, Fate, Holder, Kept, Recipient, Take, Times};
 
 /// The right to answer one request.
 pub(super) struct Ticket {
@@ -36,80 +41,75 @@ pub(super) struct Ticket {
     /// wait for everything under way waits for this request too.
     is_wanted: bool,
     aim: Aim,
-    read_at: Micros,
-    tenant: u32,
-    upstream: u32,
+    of: Asked,
     delivered: Delivered,
-    /// The command, as a position in the table.
-    command: u16,
+    /// How often the request was sent again.
+    attempts: u8,
+    /// How often since there was a pause.
+    hops: u8,
+    /// What of a transaction was refused because its node was not the right one.
+    refused: Option<Box<[u8]>>,
 }
 
-/// Who reads a reply, and how.
-pub(super) enum Aim {
-    /// The client, by this plan.
-    Client(ReplyPlan),
-    /// The same over a connection that also brings pushes: they may stand inside the reply.
-    Tangled(ReplyPlan),
-    /// Nobody.
-    Nobody,
-    /// Nobody, but if it is an error the connection is not what the following requests take it for.
-    Required,
-    /// The client reads this instead.
-    Instead(Box<[u8]>),
-    /// The client reads the answer when so many confirmations have come.
-    Confirmations(Box<Confirmations>),
-    /// The client, part by part.
-    Exec(Box<[Part]>),
-    /// The proxy, on the client's behalf.
-    Errand(Option<oneshot::Sender<Result<Bytes, Bytes>>>),
+/// The request that a ticket is for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// When it was read.
+    pub(super) read_at: Micros,
+    /// Its tenant's number in metrics.
+    pub(super) tenant: u32,
+    /// Its upstream, by number.
+    pub(super) upstream: u32,
+    /// Its command, as a position in the table.
+    pub(super) command: u16,
+    /// The slot that decided where it went.
+    pub(super) slot: Option<u16>,
+    /// Over what it was sent.
+    pub(super) way: Carried,
 }
 
-/// Confirmations that a request is owed.
-pub(super) struct Confirmations {
-    left: u32,
-    answer: Option<Bytes>,
+/// Over what connection a request was sent, as far as that decides whether it can be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// One that is shared.
+    Shared,
+    /// One that is shared, to a replica; the primary may be asked as well.
+    ByReplica,
+    /// One of the session's own, for which it waits alone: it can move to another node.
+    Alone,
+    /// One of the session's own, on which the session depends.
+    Bound,
 }
 
-impl Aim {
-    /// The aim of one request of a batch, and whether it has a turn among the client's replies.
-    pub(super) fn of(due: Due, over: Over, plan: impl FnOnce() -> ReplyPlan) -> (Self, bool) {
-        match due {
-            Due::Nobody => (Self::Nobody, false),
-            Due::Reply => (Self::client(over, plan()), true),
-            Due::Answer(answer) => (Self::Instead(answer.as_ref().into()), true),
-            Due::Confirmations { count, answer } => {
-                let has_turn = answer.is_some();
-                (Self::Confirmations(Box::new(Confirmations { left: count, answer })), has_turn)
-            }
-            Due::Exec(parts) if parts.iter().all(Part::is_relayed) => {
-                (Self::client(over, ReplyPlan::Relay), true)
-            }
-            Due::Exec(parts) => (Self::Exec(parts.into()), true),
-        }
+impl Asked {
+    /// A request of the proxy's own, over a shared connection.
+    pub(super) fn by_proxy(read_at: Micros, tenant: usize, upstream: usize) -> Self {
+        Self::new(read_at, (tenant, upstream), u16::MAX, None, Carried::Shared)
     }
 
-    /// The client is about to read `reply`: a transaction has been carried out if that is an array.
-    fn was_answered(&self, core: &mut Core, reply: &[u8]) {
-        if matches!(self, Self::Exec(_)) && (!reply.starts_with(b"*") || reply.starts_with(b"*-")) {
-            core.session.exec_failed();
-        }
-    }
-
-    /// The client's own reply, over this connection.
     #[inline]
-    pub(super) fn client(over: Over, plan: ReplyPlan) -> Self {
-        match over {
-            Over::Shared => Self::Client(plan),
-            Over::Leased(..) => Self::Tangled(plan),
-        }
+    pub(super) fn new(
+        read_at: Micros,
+        (tenant, upstream): (usize, usize),
+        command: u16,
+        slot: Option<u16>,
+        way: Carried,
+    ) -> Self {
+        let number = |position| u32::try_from(position).unwrap_or(u32::MAX);
+        Self { read_at, tenant: number(tenant), upstream: number(upstream), command, slot, way }
     }
+}
 
-    /// Whether the client has a turn for it.
-    fn has_turn(&self) -> bool {
-        match self {
-            Self::Client(_) | Self::Tangled(_) | Self::Instead(_) | Self::Exec(_) => true,
-            Self::Confirmations(confirmations) => confirmations.answer.is_some(),
-            Self::Nobody | Self::Required | Self::Errand(_) => false,
+impl Carried {
+    /// How `over` carries what goes `to` a node.
+    #[inline]
+    pub(super) fn by(over: Over, to: Destination, namespace: &Namespace) -> Self {
+        match over {
+            Over::Shared if to.access == Access::ReadWrite => Self::Shared,
+            Over::Shared if namespace.tenant.read_from == ReadFrom::Replica => Self::Shared,
+            Over::Shared => Self::ByReplica,
+            Over::Leased(Slot::Own, Trace::Waits(_) | Trace::Watch) => Self::Alone,
+            Over::Leased(..) => Self::Bound,
         }
     }
 }
@@ -130,27 +130,25 @@ impl Ticket {
         downstream: &Rc<Downstream>,
         (turn, is_wanted): (Place, bool),
         aim: Aim,
-        read_at: Micros,
-        tenant: usize,
-        (upstream, command): (usize, u16),
+        of: Asked,
     ) -> Self {
         Self {
             downstream: Rc::clone(downstream),
             turn,
             is_wanted,
             aim,
-            read_at,
-            tenant: u32::try_from(tenant).unwrap_or(u32::MAX),
-            upstream: u32::try_from(upstream).unwrap_or(u32::MAX),
+            of,
             delivered: Delivered::Nothing,
-            command,
+            attempts: 0,
+            hops: 0,
+            refused: None,
         }
     }
 
     /// One for a request of the proxy's own that goes before, and must succeed.
     pub(super) fn of_requirement(&self) -> Self {
         let downstream = Rc::clone(&self.downstream);
-        Self { downstream, aim: Aim::Required, delivered: Delivered::Nothing, ..*self }
+        Self { downstream, aim: Aim::Required, refused: None, ..*self }
     }
 
     /// Answers before the request went anywhere. The caller holds the connection's state.
@@ -160,10 +158,28 @@ impl Ticket {
         if let Aim::Errand(answer) = &mut self.aim {
             return answer_errand(answer, Err(reply.freeze()));
         }
+        if let Some((turn, reply)) = self.gathered(core, &reply) {
+            return core.take_bytes(turn, &[], &reply);
+        }
         self.aim.was_answered(core, &reply);
         if self.aim.has_turn() {
             core.take_bytes(self.turn, &[], self.wanted(&reply));
         }
+    }
+
+    /// Of a part: the reply to the whole request, if this was the last part, and its turn.
+    fn gathered(&self, core: &mut Core, reply: &[u8]) -> Option<(Place, BytesMut)> {
+        let Aim::Part(gathered, part, _) = &self.aim else { return None };
+        let mut gathered = gathered.borrow_mut();
+        let held_before = gathered.gathering.held_bytes();
+        let merged = gathered.gathering.part_answered(*part, reply);
+        core.replies.hold_apart(held_before, gathered.gathering.held_bytes());
+        let merged = merged?.unwrap_or_else(|violation| {
+            tracing::error!(%violation, "reply withheld");
+            self.downstream.commons.count_violation(self.of.tenant as usize);
+            error_reply(text::WITHHELD)
+        });
+        Some((gathered.turn, if gathered.is_wanted { merged } else { BytesMut::new() }))
     }
 
     /// `reply`, or nothing of it.
@@ -173,16 +189,18 @@ impl Ticket {
 
     fn failure_reply(&self, failure: &Failure) -> BytesMut {
         let commons = &self.downstream.commons;
-        commons.count_error(self.tenant as usize, ErrorCode::Unavailable);
-        error_reply(&rescue::unavailable(commons.upstream_name(self.upstream as usize), failure))
+        commons.count_error(self.of.tenant as usize, ErrorCode::Unavailable);
+        error_reply(&rescue::unavailable(commons.upstream_name(self.of.upstream as usize), failure))
     }
 
     /// The error reply that the client reads instead of `reply`, which is one.
     fn scoped_error(&self, reply: &[u8]) -> BytesMut {
         let line = reply.strip_prefix(b"-").unwrap_or(reply);
         let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-        self.downstream.commons.count_error(self.tenant as usize, ErrorCode::of_reply(line));
-        match rescue::replaces(line) {
+        self.downstream.commons.count_error(self.of.tenant as usize, ErrorCode::of_reply(line));
+        let is_moving = self.downstream.commons.is_moving(self.of.upstream as usize);
+        let replaced = if is_moving { rescue::replaces_in_cluster(line) } else { rescue::replaces(line) };
+        match replaced {
             Some(text) => {
                 // What should have made the upstream forget something may not have.
                 if let Some(links) = &mut self.downstream.core.borrow_mut().links {
@@ -192,7 +210,9 @@ impl Ticket {
                 error_reply(text)
             }
             None => match &self.aim {
-                Aim::Client(plan) | Aim::Tangled(plan) => error_reply(&plan.strip_error(line)),
+                Aim::Client(plan) | Aim::Tangled(plan) | Aim::Part(.., plan) => {
+                    error_reply(&plan.strip_error(line))
+                }
                 Aim::Nobody
                 | Aim::Required
                 | Aim::Instead(_)
@@ -210,7 +230,7 @@ impl Ticket {
         }
         let mut scoped = BytesMut::with_capacity(reply.len());
         let stripped = match &self.aim {
-            Aim::Client(plan) | Aim::Tangled(plan) => plan.strip(reply, &mut scoped),
+            Aim::Client(plan) | Aim::Tangled(plan) | Aim::Part(.., plan) => plan.strip(reply, &mut scoped),
             Aim::Exec(parts) => exec::strip(parts, reply, &mut scoped),
             Aim::Instead(answer) => {
                 scoped.extend_from_slice(answer);
@@ -222,7 +242,7 @@ impl Ticket {
             Ok(()) => scoped,
             Err(violation) => {
                 tracing::error!(%violation, "reply withheld");
-                self.downstream.commons.count_violation(self.tenant as usize);
+                self.downstream.commons.count_violation(self.of.tenant as usize);
                 error_reply(text::WITHHELD)
             }
         }
@@ -253,6 +273,7 @@ impl Recipient for Ticket {
             | Aim::Instead(_)
             | Aim::Confirmations(_)
             | Aim::Exec(_)
+            | Aim::Part(..)
             | Aim::Errand(_) => Take::Whole,
         }
     }
@@ -293,6 +314,15 @@ impl Recipient for Ticket {
             self.downstream.wake();
             return delivery.count(self, reply.len(), Some(times));
         }
+        if self.is_astray(reply) {
+            let Aim::Confirmations(confirmations) = &mut self.aim else { return };
+            let left = std::mem::take(&mut confirmations.left);
+            let answer = (0..left).find_map(|_| confirmations.all.one_came());
+            if let Some(answer) = answer {
+                self.give(read, &answer, delivery);
+            }
+            return delivery.count(self, reply.len(), Some(times));
+        }
         let may_be_tangled = matches!(self.aim, Aim::Tangled(_) | Aim::Exec(_));
         let scoped = match may_be_tangled.then(|| untangled(reply)).flatten() {
             Some((reply, pushes)) => {
@@ -302,11 +332,17 @@ impl Recipient for Ticket {
                 }
                 self.scoped_reply(&reply)
             }
-            None => self.scoped_reply(reply),
+            None => match self.lost_sight(reply) {
+                Some(null) => null,
+                None => self.scoped_reply(reply),
+            },
         };
-        if self.aim.has_turn() {
-            self.give(read, &scoped, delivery);
+        if reply.starts_with(b"-") && self.spec().is_some_and(|spec| spec.name == "WATCH") {
+            let mut core = self.downstream.core.borrow_mut();
+            let had_watched = core.links.as_ref().is_some_and(|links| links.last().1);
+            core.session.watch_failed(had_watched);
         }
+        self.give_in_turn(read, &scoped, delivery);
         if matches!(self.aim, Aim::Client(_) | Aim::Tangled(_)) {
             self.note_if_slow(&self.downstream.core.borrow(), times);
         }
@@ -317,18 +353,23 @@ impl Recipient for Ticket {
         delivery.count(self, reply.len(), Some(times));
     }
 
-    fn confirm(&mut self, read: &[u8], times: Times, delivery: &mut Delivery) -> bool {
-        let Aim::Confirmations(confirmations) = &mut self.aim else { return false };
-        confirmations.left = confirmations.left.saturating_sub(1);
-        if confirmations.left > 0 {
-            return false;
+    fn confirm(&mut self, ends: bool, read: &[u8], times: Times, delivery: &mut Delivery) -> Confirm {
+        let Aim::Confirmations(confirmations) = &mut self.aim else { return Confirm::Other };
+        if confirmations.ends != ends {
+            return Confirm::Other;
         }
-        self.delivered = Delivered::All;
-        if let Some(answer) = confirmations.answer.take() {
+        confirmations.left = confirmations.left.saturating_sub(1);
+        let is_last = confirmations.left == 0;
+        let answer = confirmations.all.one_came();
+        if let Some(answer) = answer {
             self.give(read, &answer, delivery);
         }
+        if !is_last {
+            return Confirm::One;
+        }
+        self.delivered = Delivered::All;
         delivery.count(self, 0, Some(times));
-        true
+        Confirm::Last
     }
 
     fn fail(mut self, failure: &Failure, delivery: &mut Delivery) {
@@ -341,8 +382,209 @@ impl Recipient for Ticket {
             tracing::info!("client closed: its reply broke off");
             self.downstream.core.borrow_mut().die();
             self.downstream.wake();
-        } else if self.aim.has_turn() {
-            self.give(&[], &reply, delivery);
+        } else {
+            self.give_in_turn(&[], &reply, delivery);
+        }
+    }
+
+    fn preliminary(&mut self, error: &[u8]) {
+        if self.refused.is_none() && verdict(line_of(error)) != Verdict::Never {
+            self.refused = Some(line_of(error).into());
+        }
+    }
+
+    fn is_redirected(&self, error: &[u8]) -> bool {
+        let commons = &self.downstream.commons;
+        if !self.has_attempts(commons) {
+            return false;
+        }
+        match (verdict(self.told(error)), self.of.way) {
+            (Verdict::Never, _) => false,
+            _ if matches!(self.aim, Aim::Confirmations(_)) => false,
+            (_, Carried::Bound) if self.is_exec() => false,
+            (_, Carried::ByReplica) | (Verdict::Moved { .. } | Verdict::Ask { .. }, Carried::Shared) => true,
+            (Verdict::Moved { .. } | Verdict::Ask { .. }, _) if self.attempts < AT_ONCE => true,
+            (_, Carried::Bound) => false,
+            (_, Carried::Shared | Carried::Alone) => self.may_wait(&self.downstream.core.borrow()),
+        }
+    }
+
+    fn outlives(&self, fate: Fate) -> bool {
+        let may_repeat = match fate {
+            Fate::NotSent => true,
+            Fate::MayHaveRun => self.only_reads(),
+        };
+        let may_go_on = match self.of.way {
+            Carried::ByReplica => true,
+            Carried::Shared => {
+                !self.is_overdue(&self.downstream.commons) && self.may_wait(&self.downstream.core.borrow())
+            }
+            Carried::Alone | Carried::Bound => false,
+        };
+        may_repeat
+            && may_go_on
+            && self.delivered == Delivered::Nothing
+            && self.has_attempts(&self.downstream.commons)
+    }
+}
+
+/// What an error reply says.
+fn line_of(error: &[u8]) -> &[u8] {
+    let line = error.strip_prefix(b"-").unwrap_or(error);
+    line.strip_suffix(b"\r\n").unwrap_or(line)
+}
+
+impl Ticket {
+    /// What decides where the request belongs: of a transaction that was aborted, why it was.
+    pub(super) fn told<'e>(&'e self, error: &'e [u8]) -> &'e [u8] {
+        match &self.refused {
+            Some(refused) if error.starts_with(b"-EXECABORT") => refused,
+            _ => line_of(error),
+        }
+    }
+
+    fn spec(&self) -> Option<&'static CommandSpec> {
+        TABLE.get(usize::from(self.of.command))
+    }
+
+    fn is_exec(&self) -> bool {
+        self.spec().is_some_and(|spec| spec.name == "EXEC")
+    }
+
+    /// Whether `request`, which is its own, may bring a payload that the server must check.
+    pub(super) fn may_bring_payload(&self, request: &Kept) -> bool {
+        match self.spec() {
+            Some(spec) if spec.service() == Service::Guarded => true,
+            Some(spec) if spec.name == "EXEC" => request.mentions("RESTORE"),
+            Some(_) | None => false,
+        }
+    }
+
+    /// Whether a request about shard channels went to a node that has lost their slot: they will be found again.
+    fn is_astray(&self, reply: &[u8]) -> bool {
+        let (Aim::Confirmations(confirmations), Some(error)) = (&self.aim, reply.strip_prefix(b"-")) else {
+            return false;
+        };
+        let Verdict::Moved { slot: Some(slot), to } = verdict(line_of(error)) else { return false };
+        // What was to end has ended with the node's claim to the slot.
+        if !confirmations.ends {
+            self.downstream.has_moved(slot, to);
+        }
+        true
+    }
+
+    /// Whether running the request twice is as good as once.
+    fn only_reads(&self) -> bool {
+        match self.spec() {
+            Some(spec) => spec.flags.contains(Flags::READONLY),
+            // The proxy's own: pages and numbers, but also keys that are deleted.
+            None => false,
+        }
+    }
+
+    /// Whether the request may be sent again later: nothing else of its client must have been sent meanwhile.
+    pub(super) fn may_wait(&self, core: &Core) -> bool {
+        let is_only = match &self.aim {
+            Aim::Errand(_) => true,
+            Aim::Client(_) | Aim::Tangled(_) | Aim::Instead(_) | Aim::Exec(_) | Aim::Part(..) => {
+                core.replies.len() == 1
+            }
+            Aim::Nobody | Aim::Required | Aim::Confirmations(_) => false,
+        };
+        let order = core.session.binding().map(|binding| binding.tenant().order);
+        core.phase != Phase::Dead && (is_only || (order == Some(Order::Relaxed) && self.aim.has_turn()))
+    }
+
+    /// Whether redirections have led nowhere for a while, and it can wait until nodes agree.
+    pub(super) fn should_pause(&self) -> bool {
+        self.hops >= AT_ONCE && self.may_wait(&self.downstream.core.borrow())
+    }
+
+    /// Whether it may be sent once more.
+    pub(super) fn has_attempts(&self, commons: &Commons) -> bool {
+        self.attempts < commons.max_redirects(self.of.upstream as usize)
+    }
+
+    /// Whether the client has waited for as long as a node may take to reply.
+    pub(super) fn is_overdue(&self, commons: &Commons) -> bool {
+        let waited = commons.clock.read().since(self.of.read_at);
+        u128::from(waited) >= commons.reply_timeout(self.of.upstream as usize).as_micros()
+    }
+
+    /// Counts one more attempt, which is made at once or after a pause.
+    pub(super) fn try_again(&mut self, at_once: bool) -> u8 {
+        self.refused = None;
+        self.hops = if at_once { self.hops.saturating_add(1) } else { 0 };
+        self.attempts = self.attempts.saturating_add(1);
+        self.attempts
+    }
+
+    pub(super) fn downstream(&self) -> &Rc<Downstream> {
+        &self.downstream
+    }
+
+    pub(super) fn of(&self) -> Asked {
+        self.of
+    }
+
+    /// Answers with `reply`. The caller holds the connection's state.
+    pub(super) fn answer_with(&mut self, core: &mut Core, reply: &[u8]) {
+        self.delivered = Delivered::All;
+        if self.aim.has_turn() {
+            core.take_bytes(self.turn, &[], self.wanted(reply));
+        }
+    }
+
+    /// Answers with `error` instead. The caller holds the connection's state.
+    pub(super) fn refuse_with(mut self, core: &mut Core, error: &[u8]) {
+        self.delivered = Delivered::All;
+        if self.aim.has_turn() {
+            core.take_bytes(self.turn, &[], self.wanted(&error_reply(error)));
+        }
+    }
+
+    /// It is sent over another connection than before.
+    pub(super) fn carried(mut self, way: Carried) -> Self {
+        self.of.way = way;
+        self
+    }
+
+    /// Answers with `error` instead.
+    pub(super) fn refuse_because(mut self, error: &[u8]) {
+        self.delivered = Delivered::All;
+        let mut delivery = Delivery::default();
+        let reply = error_reply(error);
+        if let Aim::Errand(answer) = &mut self.aim {
+            answer_errand(answer, Err(reply.freeze()));
+        } else {
+            self.give_in_turn(&[], &reply, &mut delivery);
+        }
+        delivery.finish(&[]);
+    }
+
+    /// What a client reads whose transaction watched keys that are on another node now: they may have changed.
+    fn lost_sight(&self, reply: &[u8]) -> Option<BytesMut> {
+        let is_lost = reply.starts_with(b"-")
+            && self.of.way == Carried::Bound
+            && self.is_exec()
+            && verdict(self.told(reply)) != Verdict::Never;
+        is_lost.then(|| {
+            let mut null = BytesMut::new();
+            ReplyWriter::new(&mut null, self.downstream.core.borrow().session.version()).null_array();
+            null
+        })
+    }
+
+    fn give_in_turn(&self, read: &[u8], reply: &[u8], delivery: &mut Delivery) {
+        if self.aim.has_turn() {
+            return self.give(read, reply, delivery);
+        }
+        let mut core = self.downstream.core.borrow_mut();
+        if let Some((turn, reply)) = self.gathered(&mut core, reply)
+            && core.phase != Phase::Dead
+        {
+            core.take_bytes(turn, read, &reply);
+            delivery.touch(&self.downstream, &mut core);
         }
     }
 }
@@ -360,10 +602,10 @@ impl Ticket {
     fn note_if_slow(&self, core: &Core, times: Times) {
         let commons = &self.downstream.commons;
         if times.read_at.since(times.sent_at) >= commons.slow_micros
-            && core.tenant == self.tenant as usize
+            && core.tenant == self.of.tenant as usize
             && let Some(card) = &core.card
         {
-            commons.note_slow(&core.session, card, self.command, times);
+            commons.note_slow(&core.session, card, self.of.command, times);
         }
     }
 
@@ -373,80 +615,6 @@ impl Ticket {
             self.aim.was_answered(&mut core, reply);
             core.take_bytes(self.turn, read, self.wanted(reply));
             delivery.touch(&self.downstream, &mut core);
-        }
-    }
-}
-
-/// The replies of one read, by client: written and counted together.
-#[derive(Default)]
-pub(super) struct Delivery {
-    touched: Vec<Rc<Downstream>>,
-    counts: Vec<Count>,
-    commons: Option<Rc<Commons>>,
-}
-
-/// Replies of one tenant whose requests were read and sent together, and which came back together.
-#[derive(Clone, Copy)]
-struct Count {
-    tenant: u32,
-    read_at: Micros,
-    times: Times,
-    replies: u32,
-    bytes: usize,
-}
-
-impl Delivery {
-    pub(super) fn touch(&mut self, downstream: &Rc<Downstream>, core: &mut Core) {
-        if !core.is_in_batch {
-            core.is_in_batch = true;
-            self.touched.push(Rc::clone(downstream));
-        }
-    }
-
-    /// Bytes of a reply came from upstream; with `times` it is complete.
-    #[inline]
-    fn count(&mut self, ticket: &Ticket, bytes: usize, times: Option<Times>) {
-        let replies = u32::from(times.is_some());
-        let times = times.unwrap_or_default();
-        match self.counts.last_mut() {
-            Some(last)
-                if last.tenant == ticket.tenant && last.read_at == ticket.read_at && last.times == times =>
-            {
-                last.replies = last.replies.saturating_add(replies);
-                last.bytes = last.bytes.saturating_add(bytes);
-            }
-            _ => {
-                if self.commons.is_none() {
-                    self.commons = Some(Rc::clone(&ticket.downstream.commons));
-                }
-                self.counts.push(Count {
-                    tenant: ticket.tenant,
-                    read_at: ticket.read_at,
-                    times,
-                    replies,
-                    bytes,
-                });
-            }
-        }
-    }
-}
-
-impl Batch for Delivery {
-    fn finish(&mut self, read: &[u8]) {
-        for downstream in self.touched.drain(..) {
-            downstream.write_batch(read);
-        }
-        if let Some(commons) = &self.commons {
-            let written_at = commons.clock.read();
-            let mut metrics = commons.metrics.borrow_mut();
-            for count in self.counts.drain(..) {
-                let tenant = count.tenant as usize;
-                metrics.bytes(tenant, Direction::UpstreamIn, count.bytes as u64);
-                if count.replies > 0 {
-                    let upstream = count.times.read_at.since(count.times.sent_at);
-                    metrics.answered_many(tenant, count.replies, written_at.since(count.read_at), upstream);
-                }
-            }
         }
     }
 }

@@ -4,21 +4,31 @@
 //! shared connection; a transaction without `WATCH` does, in one piece, because Redis forgets it with its last
 //! byte.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use super::affinity::{Affinity, Over, Slot, Trace, Watch, slot_of_pushes};
-use super::batch::{Batch, Due, Sent};
+use super::batch::{Batch, Confirmed, Due, Sent};
 use super::local;
 use super::machine::{Session, Step, Surroundings};
 use super::patience;
 use super::rescue::text;
-use super::subscriptions::{Change, Kind, Naming};
+use super::routes::Misplaced;
+use super::subscriptions::{self, Change, Kind, Naming};
 use super::tracking::{self, Caching, Wish};
 use super::transaction::{Outcome, Queued, Transaction, fixed};
 use crate::command::CommandSpec;
+use crate::command::slot::slot as slot_of;
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{OwnedRequest, Request, Version};
+use crate::routing::topology::{MultiKeyScope, NodeId, Topology};
+use crate::routing::{Destination, home};
+use crate::tenant::directory::{Namespace, Order};
 use crate::tenant::requests::{self, Fixed};
+use crate::tenant::{Keyed, OwnedScoped};
 
 /// What decides besides the session itself.
 #[derive(Clone, Copy)]
@@ -55,12 +65,23 @@ pub(super) fn step(
     }
 }
 
-/// What must happen before a request can take the connection in `slot`; `None`: nothing.
-pub(super) fn before(session: &Session, slot: Slot, is_owed: bool) -> Option<Step<'static>> {
-    if session.affinity.as_ref().is_some_and(|affinity| affinity.holds(slot)) {
-        return None;
+/// What must happen before a request can take the connection in `slot` to `node`; `None`: nothing.
+pub(super) fn before(
+    session: &Session,
+    slot: Slot,
+    node: NodeId,
+    is_owed: bool,
+) -> Option<Result<Step<'static>, Refusal>> {
+    if let Some(affinity) = &session.affinity {
+        if affinity.seat(slot, node).is_some() {
+            return None;
+        }
+        // What is watched on one node cannot be decided about on another.
+        if slot == Slot::Own && affinity.is_held_elsewhere(node, session.version) {
+            return Some(Err(text::CROSSSLOT.to_vec()));
+        }
     }
-    Some(if is_owed { Step::Wait } else { Step::Lease(slot) })
+    Some(Ok(if is_owed { Step::Wait } else { Step::Lease(slot, node) }))
 }
 
 fn ok(answer: &mut BytesMut, moment_is_wanted: bool) -> Step<'static> {
@@ -105,21 +126,46 @@ fn exec(session: &mut Session, moment: Moment<'_>, answer: &mut BytesMut) -> Res
         let says = [b"-", text::EXECABORT].concat();
         return Ok(end_transaction(session, moment, &says, answer));
     }
+    let to = match session.place_transaction(&moment.around) {
+        Ok(to) => Some(to),
+        Err(Misplaced::Moved) => None,
+        Err(Misplaced::Refused(error)) => {
+            return Ok(end_transaction(session, moment, &[b"-", error.as_slice()].concat(), answer));
+        }
+    };
+    if let Some(to) = to
+        && !session.may_go(to, false, &moment)
+    {
+        return Ok(Step::Wait);
+    }
+    let Some(affinity) = &mut session.affinity else { return Err(text::EXEC_WITHOUT_MULTI.to_vec()) };
     let was_lost = affinity.forget_watched() == Watch::Lost;
     let Some(transaction) = affinity.transaction.take() else {
         return Err(text::EXEC_WITHOUT_MULTI.to_vec());
     };
-    if was_lost {
+    let Some(to) = to.filter(|_| !was_lost) else {
         ReplyWriter::new(answer, session.version).null_array();
         return Ok(Step::Answer);
-    }
-    let over = if affinity.needs(Slot::Own, session.version) || is_watching {
+    };
+    Ok(carry_out(session, transaction, to, is_watching, moment, answer))
+}
+
+/// Sends a transaction, or answers it if the upstream has no part in it.
+fn carry_out(
+    session: &mut Session,
+    transaction: Transaction,
+    to: Destination,
+    is_watching: bool,
+    moment: Moment<'_>,
+    answer: &mut BytesMut,
+) -> Step<'static> {
+    let over = if session.needs(Slot::Own) || is_watching {
         Over::Leased(Slot::Own, Trace::Forget)
     } else {
         Over::Shared
     };
     let before = session.namespace();
-    let batch = transaction.into_batch(is_watching, |spec, request| {
+    let batch = transaction.into_batch(is_watching, to.node, |spec, request| {
         let mut bytes = BytesMut::new();
         let mut reply = ReplyWriter::new(&mut bytes, session.version);
         local::answer(session, spec, &request.as_request(), &moment.around, &mut reply);
@@ -131,14 +177,15 @@ fn exec(session: &mut Session, moment: Moment<'_>, answer: &mut BytesMut) -> Res
             if let Some(affinity) = &mut session.affinity {
                 affinity.before_exec = before.filter(|_| has_selected);
             }
-            Ok(Step::Batch(Box::new(Batch { over, requests, is_wanted: moment.is_wanted })))
+            let is_wanted = moment.is_wanted;
+            Step::Batch(Box::new(Batch { over, slot: to.slot, requests, is_wanted }))
         }
         Err(answers) => {
             ReplyWriter::new(answer, session.version).array(answers.len());
             for part in &answers {
                 answer.extend_from_slice(part);
             }
-            Ok(Step::Answer)
+            Step::Answer
         }
     }
 }
@@ -192,9 +239,9 @@ fn forget_watched(session: &mut Session, is_wanted: bool, due: Due) -> Option<St
     if !affinity.forget_watched().is_upstream() {
         return None;
     }
-    let over = Over::Leased(Slot::Own, Trace::Forget);
-    let requests = vec![fixed(Fixed::Unwatch, &namespace, due)?];
-    Some(Step::Batch(Box::new(Batch { over, requests, is_wanted })))
+    let node = affinity.own?.node;
+    let requests = vec![fixed(Fixed::Unwatch, &namespace, node, due)?];
+    Some(own_batch(Trace::Forget, requests, is_wanted))
 }
 
 fn unwatch(session: &mut Session, moment: Moment<'_>, answer: &mut BytesMut) -> Step<'static> {
@@ -208,16 +255,26 @@ fn unwatch(session: &mut Session, moment: Moment<'_>, answer: &mut BytesMut) -> 
 /// own position the present one (Redis: `c->woff` after each command), so a `PING` goes before it: it then waits for
 /// all that was written, the client's own writes included.
 fn wait(session: &mut Session, request: &Request<'_>, moment: Moment<'_>) -> Result<Step<'static>, Refusal> {
-    if let Some(step) = before(session, Slot::Own, moment.is_owed) {
-        return Ok(step);
+    let Destination { node, slot, .. } = session.place(&moment.around, Keyed::Nowhere, false)?;
+    if slot.is_some() {
+        // Several nodes have to be asked.
+        return Ok(if moment.is_owed { Step::Wait } else { Step::Compose { is_wanted: moment.is_wanted } });
+    }
+    if let Some(first) = before(session, Slot::Own, node, moment.is_owed) {
+        return first;
     }
     let args: Vec<&[u8]> = request.args().collect();
     let namespace = session.namespace().ok_or(text::NOAUTH)?;
     let request = requests::as_said(&args, &namespace).ok_or(text::SYNTAX)?;
-    let mut requests = Vec::from_iter(fixed(Fixed::Ping, &namespace, Due::Nobody));
-    requests.push(Sent { request, due: Due::Reply });
-    let over = Over::Leased(Slot::Own, Trace::Waits(patience::of_wait(&args)));
-    Ok(Step::Batch(Box::new(Batch { over, requests, is_wanted: moment.is_wanted })))
+    let mut requests = Vec::from_iter(fixed(Fixed::Ping, &namespace, node, Due::Nobody));
+    requests.push(Sent { request, node, due: Due::Reply });
+    Ok(own_batch(Trace::Waits(patience::of_wait(&args)), requests, moment.is_wanted))
+}
+
+/// Requests over the session's own connection.
+fn own_batch(trace: Trace, requests: Vec<Sent>, is_wanted: bool) -> Step<'static> {
+    let over = Over::Leased(Slot::Own, trace);
+    Step::Batch(Box::new(Batch { over, slot: None, requests, is_wanted }))
 }
 
 // ---- Publish and subscribe ----
@@ -230,34 +287,98 @@ fn subscribe(
     moment: Moment<'_>,
     answer: &mut BytesMut,
 ) -> Result<Step<'static>, Refusal> {
-    let slot = slot_of_pushes(session.version);
     let names: Vec<&[u8]> = request.args().skip(1).collect();
     let (Some(bound), Some(view)) = (&session.bound, session.view(&moment.around)) else {
         return Err(text::UPSTREAM_REFUSED_PROXY.to_vec());
     };
+    let topology = Arc::clone(&view.topology);
+    let is_spread = topology.scope() == MultiKeyScope::Slot;
+    // What comes over ears and what is asked elsewhere have no order of their own.
+    if is_spread && moment.is_owed {
+        return Ok(Step::Wait);
+    }
+    let slot = if is_spread { Slot::Ear } else { slot_of_pushes(session.version) };
     let naming = Naming { binding: &bound.binding, shared_database: view.database, version: session.version };
+    let namespace = bound.namespace.clone();
     if !ends {
         fits(kind, &names, naming, view.limits.max_bulk)?;
-        if let Some(step) = before(session, slot, moment.is_owed) {
-            return Ok(step);
+        let places = places(&topology, &namespace, subscriptions::physical(kind, &names, naming))?;
+        if let Some(first) = places.iter().find_map(|node| before(session, slot, *node, moment.is_owed)) {
+            return first;
         }
     }
-    let namespace = bound.namespace.clone();
     let affinity = session.affinity.get_or_insert_default();
+    affinity.hears_apart = is_spread;
     let is_subscribed = !affinity.subscriptions.is_empty();
     let change = if ends {
         affinity.subscriptions.remove(kind, &names, naming)
     } else {
-        let added = affinity.subscriptions.add(kind, names.iter().copied(), naming);
+        affinity.subscriptions.may_spread_over(topology.shards().iter().map(|shard| shard.primary));
+        let place = |kind, name: &[u8]| place_of(&topology, &namespace, kind, name);
+        let added = affinity.subscriptions.add(kind, names.iter().copied(), naming, &place);
         added.ok_or(text::TOO_MANY_SUBSCRIPTIONS)?
     };
     if change.requests.is_empty() || (ends && !is_subscribed) {
         answer.extend_from_slice(&change.answer);
         return Ok(Step::AnswerAlways);
     }
-    let requests = confirmed(change, &namespace);
+    let requests = confirmed(change, ends, (affinity, slot), &namespace);
+    let requests = match requests {
+        Confirmable::Upstream(requests) => requests,
+        Confirmable::Here(confirmations) => {
+            answer.extend_from_slice(&confirmations);
+            return Ok(Step::AnswerAlways);
+        }
+    };
+    if is_spread {
+        session.course.admits_many((topology.version(), false), Order::Strict, false);
+    }
     // Confirmations are pushes: they come whatever `CLIENT REPLY` says.
-    Ok(Step::Batch(Box::new(Batch { over: Over::Leased(slot, Trace::Stain), requests, is_wanted: true })))
+    let over = Over::Leased(slot, Trace::Stain);
+    Ok(Step::Batch(Box::new(Batch { over, slot: None, requests, is_wanted: true })))
+}
+
+/// Where a name of publish and subscribe is: shard channels are spread as keys are, the server's own channels are on
+/// every node, and all others are at the tenant's home.
+fn place_of(
+    topology: &Topology,
+    namespace: &Namespace,
+    kind: Kind,
+    name: &[u8],
+) -> Option<subscriptions::Place> {
+    if topology.scope() == MultiKeyScope::Node {
+        return topology.primary_of(None).map(subscriptions::Place::Node);
+    }
+    if kind == Kind::Shard {
+        let slot = slot_of(name);
+        return topology.primary_of(Some(slot)).map(|node| subscriptions::Place::Slot(node, slot));
+    }
+    if !name.starts_with(namespace.channels.as_bytes()) {
+        return Some(subscriptions::Place::Everywhere);
+    }
+    topology.primary_of(Some(home(namespace))).map(subscriptions::Place::Node)
+}
+
+/// The nodes that these names are on.
+fn places(
+    topology: &Topology,
+    namespace: &Namespace,
+    names: Vec<(Kind, Vec<u8>)>,
+) -> Result<BTreeSet<NodeId>, Refusal> {
+    if !topology.is_known() {
+        return Err(text::NODES_UNKNOWN.into());
+    }
+    let mut nodes = BTreeSet::new();
+    for (kind, name) in names {
+        match place_of(topology, namespace, kind, &name).ok_or(text::UNSERVED)? {
+            subscriptions::Place::Node(node) | subscriptions::Place::Slot(node, _) => nodes.extend([node]),
+            subscriptions::Place::Nowhere(_) => {}
+            subscriptions::Place::Everywhere => {
+                nodes.extend(topology.shards().iter().map(|shard| shard.primary));
+            }
+        }
+    }
+    Ok(nodes)
 }
 
 /// Refuses a name that would close the connection.
@@ -271,16 +392,44 @@ fn fits(kind: Kind, names: &[&[u8]], naming: Naming<'_>, limit: usize) -> Result
     }
 }
 
-fn confirmed(change: Change, namespace: &std::sync::Arc<crate::tenant::directory::Namespace>) -> Vec<Sent> {
-    let mut answer = Some(change.answer.freeze());
-    let last = change.requests.len().saturating_sub(1);
-    let sent = change.requests.into_iter().enumerate().filter_map(|(at, (command, names))| {
+/// Who can confirm a change.
+enum Confirmable {
+    /// The upstream, of these requests.
+    Upstream(Vec<Sent>),
+    /// Nobody but the proxy: what has ended was nowhere at the moment.
+    Here(Bytes),
+}
+
+/// The requests of a change, to the nodes that the session has a connection for pushes to.
+fn confirmed(
+    change: Change,
+    ends: bool,
+    (affinity, slot): (&Affinity, Slot),
+    namespace: &Arc<Namespace>,
+) -> Confirmable {
+    let mut requests: Vec<(OwnedScoped, NodeId, u32)> = Vec::new();
+    for (command, place, names) in change.requests {
         let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
-        let answer = if at == last { answer.take() } else { None };
-        let request = requests::subscription(command, &names, namespace)?;
-        Some(Sent { request, due: Due::Confirmations { count, answer } })
+        let Some(request) = requests::subscription(command, &names, namespace) else { continue };
+        let nodes: Vec<NodeId> = match place {
+            subscriptions::Place::Node(node) | subscriptions::Place::Slot(node, _) => vec![node],
+            subscriptions::Place::Everywhere => affinity.subscriptions.spread().collect(),
+            subscriptions::Place::Nowhere(_) => Vec::new(),
+        };
+        let connected = nodes.into_iter().filter(|node| affinity.seat(slot, *node).is_some());
+        requests.extend(connected.map(|node| (request.clone(), node, count)));
+    }
+    let confirmations = change.answer.freeze();
+    if requests.is_empty() {
+        return Confirmable::Here(confirmations);
+    }
+    let total = requests.iter().map(|(.., count)| count).sum();
+    let all = Rc::new(Confirmed::new(total, confirmations));
+    let sent = requests.into_iter().map(|(request, node, count)| {
+        let due = Due::Confirmations { count, ends, all: Rc::clone(&all) };
+        Sent { request, node, due }
     });
-    sent.collect()
+    Confirmable::Upstream(sent.collect())
 }
 
 // ---- Tracking ----
@@ -296,6 +445,7 @@ fn track(
     let exists = |id| moment.around.peers.exists(tenant, id);
     let wish = tracking::read(request, now, &exists)?;
     let namespace = session.namespace().ok_or(text::NOAUTH)?;
+    let Destination { node, slot, .. } = session.place(&moment.around, Keyed::Nowhere, false)?;
     let was_upstream = now.is_some_and(|now| session.version == Version::Resp3 || now.is_redirected());
     match wish {
         Wish::Off => {
@@ -305,10 +455,11 @@ fn track(
             if !was_upstream {
                 return Ok(ok(answer, moment.is_wanted));
             }
-            let requests = Vec::from_iter(fixed(Fixed::TrackingOff, &namespace, Due::Reply));
-            let over = Over::Leased(Slot::Own, Trace::Stain);
-            Ok(Step::Batch(Box::new(Batch { over, requests, is_wanted: moment.is_wanted })))
+            let requests = Vec::from_iter(fixed(Fixed::TrackingOff, &namespace, node, Due::Reply));
+            Ok(own_batch(Trace::Stain, requests, moment.is_wanted))
         }
+        // Keys are on several nodes, and each knows its own connections only.
+        Wish::On(_) if slot.is_some() => Err(text::NO_TRACKING_ON_CLUSTER.to_vec()),
         // A RESP2 client that redirects to nobody is told nothing, so nothing needs to be tracked.
         Wish::On(tracking) if session.version == Version::Resp2 && !tracking.is_redirected() => {
             session.affinity.get_or_insert_default().tracking = Some(tracking);
@@ -316,20 +467,21 @@ fn track(
         }
         Wish::On(tracking) => {
             let slots = [Slot::Own, slot_of_pushes(session.version)];
-            if let Some(step) = slots.iter().find_map(|slot| before(session, *slot, moment.is_owed)) {
-                return Ok(step);
+            if let Some(first) = slots.iter().find_map(|slot| before(session, *slot, node, moment.is_owed)) {
+                return first;
             }
             let Some(bound) = &session.bound else { return Err(text::NOAUTH.to_vec()) };
             let affinity = session.affinity.get_or_insert_default();
-            let redirect = affinity.ear.filter(|_| session.version == Version::Resp2);
+            let ear = affinity.seat(Slot::Ear, node).filter(|_| session.version == Version::Resp2);
+            let redirect = ear.map(|seat| seat.id);
             let asked = requests::tracking_on(&tracking.tracked(redirect), &bound.binding, &namespace);
             affinity.tracking = Some(tracking);
             let mut requests = Vec::new();
             // What was broadcast before would overlap with itself.
-            requests.extend(fixed(Fixed::TrackingOff, &namespace, Due::Nobody).filter(|_| was_upstream));
-            requests.push(Sent { request: asked.ok_or(text::SYNTAX)?, due: Due::Reply });
-            let over = Over::Leased(Slot::Own, Trace::Stain);
-            Ok(Step::Batch(Box::new(Batch { over, requests, is_wanted: moment.is_wanted })))
+            let off = fixed(Fixed::TrackingOff, &namespace, node, Due::Nobody);
+            requests.extend(off.filter(|_| was_upstream));
+            requests.push(Sent { request: asked.ok_or(text::SYNTAX)?, node, due: Due::Reply });
+            Ok(own_batch(Trace::Stain, requests, moment.is_wanted))
         }
     }
 }
@@ -356,15 +508,16 @@ fn caching(
         Caching::Yes => Fixed::CachingYes,
         Caching::No => Fixed::CachingNo,
     };
-    let requests = Vec::from_iter(fixed(words, &namespace, Due::Reply));
-    let over = Over::Leased(Slot::Own, Trace::Stain);
-    Ok(Step::Batch(Box::new(Batch { over, requests, is_wanted: moment.is_wanted })))
+    let node = session.place(&moment.around, Keyed::Nowhere, false)?.node;
+    let requests = Vec::from_iter(fixed(words, &namespace, node, Due::Reply));
+    Ok(own_batch(Trace::Stain, requests, moment.is_wanted))
 }
 
 impl Affinity {
     /// Gives up every tie; the connections are the shell's to close.
     pub(super) fn cut(&mut self) {
-        *self = Self { own: self.own, ear: self.ear, ..Self::default() };
+        let ears = std::mem::take(&mut self.ears);
+        *self = Self { own: self.own, ears, hears_apart: self.hears_apart, ..Self::default() };
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::affinity::{Affinity, Slot, Watch};
+use super::affinity::{Affinity, Seat, Slot, Watch};
 use super::machine::{Library, Session};
-use super::subscriptions::{Heard, Naming};
+use super::subscriptions::{Heard, Naming, Subscriptions};
 use crate::resp::Version;
 use crate::resp::reply::ReplyWriter;
+use crate::routing::topology::NodeId;
 use crate::tenant::directory::Namespace;
 
 /// What becomes of a session that has lost a connection of its own.
@@ -22,20 +23,21 @@ pub enum Aftermath {
 
 impl Session {
     /// The session has a connection of its own now, which is number `id` to the upstream.
-    pub fn leased(&mut self, slot: Slot, id: u64) {
+    pub fn leased(&mut self, slot: Slot, node: NodeId, id: u64) {
         let affinity = self.affinity.get_or_insert_default();
+        let seat = Seat { node, id };
         match slot {
-            Slot::Own => affinity.own = Some(id),
-            Slot::Ear => affinity.ear = Some(id),
+            Slot::Own => affinity.own = Some(seat),
+            Slot::Ear => affinity.ears.push(seat),
         }
     }
 
-    /// The connection has been given up.
+    /// The connection has been given up; of ears, all of them.
     pub fn released(&mut self, slot: Slot) {
         if let Some(affinity) = &mut self.affinity {
             match slot {
                 Slot::Own => affinity.own = None,
-                Slot::Ear => affinity.ear = None,
+                Slot::Ear => affinity.ears = Vec::new(),
             }
             if affinity.is_nothing() {
                 self.affinity = None;
@@ -48,10 +50,48 @@ impl Session {
         self.affinity.as_ref().is_some_and(|affinity| affinity.needs(slot, self.version))
     }
 
+    /// What the session is subscribed to.
+    pub(super) fn subscriptions(&mut self) -> Option<&mut Subscriptions> {
+        self.affinity.as_mut().map(|affinity| &mut affinity.subscriptions)
+    }
+
+    /// Gives up the ears on these nodes.
+    pub(super) fn released_ears(&mut self, nodes: &[NodeId]) {
+        if let Some(affinity) = &mut self.affinity {
+            affinity.ears.retain(|seat| !nodes.contains(&seat.node));
+        }
+    }
+
+    /// Whether an ear on this node brings something.
+    pub(super) fn hears_from(&self, node: NodeId) -> bool {
+        self.affinity
+            .as_ref()
+            .is_none_or(|affinity| affinity.subscriptions.are_on(node) || affinity.tracking.is_some())
+    }
+
+    /// `WATCH` was answered with an error; keys may have been watched before.
+    pub fn watch_failed(&mut self, had_watched: bool) {
+        if let Some(affinity) = &mut self.affinity
+            && !had_watched
+        {
+            affinity.forget_watched();
+        }
+    }
+
+    /// A key that is watched has moved to another node, where nobody watches it.
+    pub fn lost_sight(&mut self) {
+        if let Some(affinity) = &mut self.affinity
+            && affinity.watch.is_upstream()
+        {
+            affinity.watch = Watch::Lost;
+        }
+    }
+
     /// The upstream has ended the connection.
     pub fn lost(&mut self, slot: Slot) -> Aftermath {
         let Some(affinity) = &mut self.affinity else { return Aftermath::GoOn };
-        let told = !affinity.subscriptions.is_empty() || affinity.tracking.is_some();
+        let hears = affinity.hears_over(self.version) == slot && !affinity.subscriptions.is_empty();
+        let told = hears || affinity.tracking.is_some();
         if slot == Slot::Own && affinity.watch.is_upstream() {
             affinity.watch = Watch::Lost;
         }

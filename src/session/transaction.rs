@@ -16,9 +16,10 @@ use bytes::Bytes;
 use super::batch::{Due, Part, Sent};
 use crate::command::CommandSpec;
 use crate::resp::OwnedRequest;
+use crate::routing::topology::NodeId;
 use crate::tenant::directory::Namespace;
 use crate::tenant::requests::{self, Fixed};
-use crate::tenant::{OwnedScoped, ReplyPlan};
+use crate::tenant::{Keyed, OwnedScoped, ReplyPlan};
 
 /// What a queued request takes besides its bytes, roughly: many tiny ones must not be free.
 const OVERHEAD: usize = 128;
@@ -65,6 +66,14 @@ impl Transaction {
         Self { outcome: Outcome::Sound, namespace, queued, size, writes: false, brings_payload: false }
     }
 
+    /// Where the keys of all its requests lie.
+    pub(super) fn keyed(&self) -> Keyed {
+        self.queued.iter().fold(Keyed::Nowhere, |keyed, queued| match queued {
+            Queued::Upstream(request) => keyed.and(request.keyed()),
+            Queued::Answer(_) | Queued::Local(..) => keyed,
+        })
+    }
+
     /// Number of requests queued.
     pub(super) fn len(&self) -> usize {
         self.queued.len()
@@ -91,26 +100,27 @@ impl Transaction {
     pub(super) fn into_batch(
         self,
         is_watching: bool,
+        node: NodeId,
         mut answer: impl FnMut(&'static CommandSpec, &OwnedRequest) -> Bytes,
     ) -> Result<Vec<Sent>, Vec<Bytes>> {
         let namespace = self.namespace;
         let mut parts = Vec::with_capacity(self.queued.len());
         let mut sent = Vec::with_capacity(self.queued.len().saturating_add(2));
-        sent.extend(fixed(Fixed::Multi, &namespace, Due::Nobody));
+        sent.extend(fixed(Fixed::Multi, &namespace, node, Due::Nobody));
         for queued in self.queued {
             match queued {
                 Queued::Answer(answer) => parts.push(Part::Answer(answer)),
                 Queued::Local(spec, request) => parts.push(Part::Answer(answer(spec, &request))),
                 Queued::Upstream(request) => {
                     parts.push(Part::Upstream(request.reply_plan().clone()));
-                    sent.push(Sent { request, due: Due::Nobody });
+                    sent.push(Sent { request, node, due: Due::Nobody });
                 }
             }
         }
         if sent.len() == 1 && !is_watching {
             return Err(parts.into_iter().filter_map(Part::into_answer).collect());
         }
-        sent.extend(fixed(Fixed::Exec, &namespace, Due::Exec(parts)));
+        sent.extend(fixed(Fixed::Exec, &namespace, node, Due::Exec(parts)));
         Ok(sent)
     }
 }
@@ -130,6 +140,6 @@ impl Part {
 }
 
 /// A request of fixed words in a batch.
-pub(super) fn fixed(words: Fixed, namespace: &Arc<Namespace>, due: Due) -> Option<Sent> {
-    Some(Sent { request: requests::fixed(words, namespace)?, due })
+pub(super) fn fixed(words: Fixed, namespace: &Arc<Namespace>, node: NodeId, due: Due) -> Option<Sent> {
+    Some(Sent { request: requests::fixed(words, namespace)?, node, due })
 }

@@ -5,27 +5,34 @@
 mod notation;
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use notation::{Scenario, escaped, scenarios, unescaped, words};
 
-use super::affinity::{Over, Slot};
+use super::affinity::{Over, Slot, Trace};
 use super::batch::{Batch, Due, Part, Sent};
 use super::machine::{Peers, Session, Step, Surroundings, UpstreamView};
 use super::persona::{Payloads, Persona};
-use super::subscriptions::{Heard, write_invalidation};
+use super::subscriptions::{Heard, Said, write_invalidation};
 use super::ties::Aftermath;
+use crate::command::slot::{SLOTS, slot};
 use crate::command::{Located, Release, Service, TABLE};
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, SendQueue};
-use crate::routing::Topology;
-use crate::tenant::UpstreamLimits;
-use crate::tenant::directory::{Binding, DatabaseKind, Directory, TenantEntry, User, UserName};
+use crate::routing::topology::{MultiKeyScope, NodeId, Shard, Topology};
+use crate::tenant::directory::{
+    Binding, DatabaseKind, Directory, Order, ReadFrom, TenantEntry, User, UserName,
+};
 use crate::tenant::prefix::{Prefix, TenantName};
 use crate::tenant::secret::Secret;
+use crate::tenant::{UpstreamLimits, requests};
 use crate::upstream::Greeting;
+
+/// The node of an upstream that is no cluster.
+const ONLY: NodeId = NodeId(0);
 
 /// Small enough for a scenario to exceed.
 const LIMITS: UpstreamLimits = UpstreamLimits { max_bulk: 64, max_request: 4096 };
@@ -33,6 +40,7 @@ const LIMITS: UpstreamLimits = UpstreamLimits { max_bulk: 64, max_request: 4096 
 const FILES: &[(&str, &str)] = &[
     ("binding.txt", include_str!("transcripts/binding.txt")),
     ("blocking.txt", include_str!("transcripts/blocking.txt")),
+    ("cluster.txt", include_str!("transcripts/cluster.txt")),
     ("databases.txt", include_str!("transcripts/databases.txt")),
     ("local.txt", include_str!("transcripts/local.txt")),
     ("persona.txt", include_str!("transcripts/persona.txt")),
@@ -46,8 +54,9 @@ const FILES: &[(&str, &str)] = &[
 // ---- The world of every scenario ----
 
 /// Tenants acme (listener, user alice), globex (listener, user bob; on request also the user `default`) and
-/// archive (user reports, with a feature and a home database).
-fn directory(has_default_user: bool, database_kind: DatabaseKind) -> Directory {
+/// archive (user reports, with a feature and a home database). All are in the same `circumstances`.
+fn directory(has_default_user: bool, database_kind: DatabaseKind, circumstances: Tenancy) -> Directory {
+    let Tenancy { order, is_colocated } = circumstances;
     let user = |name: &str, password: &str| User {
         name: UserName::parse(name).expect("a user's name"),
         secrets: vec![Secret::of_password(password.as_bytes())],
@@ -57,6 +66,7 @@ fn directory(has_default_user: bool, database_kind: DatabaseKind) -> Directory {
     let tenant = |name: &str, has_listener, users| {
         let name = TenantName::parse(name).expect("a tenant's name");
         let prefix = name.default_prefix();
+        let prefix = if is_colocated { prefix.colocated().expect("it has a name") } else { prefix };
         TenantEntry {
             name,
             prefix,
@@ -64,6 +74,8 @@ fn directory(has_default_user: bool, database_kind: DatabaseKind) -> Directory {
             databases: 16,
             database_kind,
             has_cluster_persona: false,
+            order,
+            read_from: ReadFrom::Primary,
             has_listener,
             users,
         }
@@ -80,6 +92,57 @@ fn directory(has_default_user: bool, database_kind: DatabaseKind) -> Directory {
     .expect("a directory")
 }
 
+/// What a scenario may want of its tenants.
+#[derive(Clone, Copy, Default)]
+struct Tenancy {
+    order: Order,
+    is_colocated: bool,
+}
+
+/// A cluster of three shards, nodes 0 to 2, whose slots may move and whose nodes may be replaced.
+struct Cluster {
+    version: u64,
+    primaries: Vec<NodeId>,
+    /// The position of the owner of each slot.
+    owners: Vec<usize>,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let owner = |slot: u16| usize::from(slot > 5460) + usize::from(slot > 10922);
+        let primaries = (0..3).map(NodeId).collect();
+        Self { version: 1, primaries, owners: (0..SLOTS).map(owner).collect() }
+    }
+
+    fn topology(&self) -> Topology {
+        let shard = |(position, primary): (usize, &NodeId)| {
+            let of_it = self.owners.iter().zip(0..).filter(move |(owner, _)| **owner == position);
+            let slots: Vec<RangeInclusive<u16>> = of_it.map(|(_, slot)| slot..=slot).collect();
+            let replicas = Box::default();
+            (Shard { primary: *primary, replicas, nearest: None, identity: 0 }, slots)
+        };
+        let shards = self.primaries.iter().enumerate().map(shard).collect();
+        Topology::cluster(shards).with_version(self.version)
+    }
+
+    fn change(&mut self, change: &Change<'_>) {
+        self.version += 1;
+        match *change {
+            Change::Moves { key, to } => {
+                let of_key = usize::from(slot(key.as_bytes()));
+                let target = self.primaries.iter().position(|node| *node == to);
+                self.owners[of_key] = target.unwrap_or_else(|| {
+                    self.primaries.push(to);
+                    self.primaries.len() - 1
+                });
+            }
+            Change::Replaces { new, old } => {
+                self.primaries.iter_mut().filter(|node| **node == old).for_each(|node| *node = new);
+            }
+        }
+    }
+}
+
 /// What a server of this version has, as far as the table says when commands came.
 fn persona(version: &str) -> Persona {
     let release = |text: &str| -> Vec<u32> { text.split('.').map_while(|part| part.parse().ok()).collect() };
@@ -91,7 +154,13 @@ fn persona(version: &str) -> Persona {
 }
 
 fn view_of(persona: Persona, payloads: Payloads) -> UpstreamView {
-    UpstreamView { persona, topology: Topology::standalone(), limits: LIMITS, payloads, database: 0 }
+    UpstreamView {
+        persona,
+        topology: Arc::new(Topology::of_one_node(ONLY)),
+        limits: LIMITS,
+        payloads,
+        database: 0,
+    }
 }
 
 // ---- Scenarios ----
@@ -100,7 +169,9 @@ fn view_of(persona: Persona, payloads: Payloads) -> UpstreamView {
 fn play(scenario: &Scenario<'_>) -> Vec<String> {
     let is_native = scenario.circumstance("native databases").is_some();
     let databases = if is_native { DatabaseKind::Native } else { DatabaseKind::Virtual };
-    let directory = directory(scenario.circumstance("default user").is_some(), databases);
+    let order = if scenario.circumstance("relaxed order").is_some() { Order::Relaxed } else { Order::Strict };
+    let tenancy = Tenancy { order, is_colocated: scenario.circumstance("colocated").is_some() };
+    let directory = directory(scenario.circumstance("default user").is_some(), databases, tenancy);
     let home: Option<Arc<Binding>> = match scenario.circumstance("listener").unwrap_or("acme") {
         "of nobody" => None,
         name => directory.listener_binding(&TenantName::parse(name).expect("a tenant's name")),
@@ -112,15 +183,22 @@ fn play(scenario: &Scenario<'_>) -> Vec<String> {
         Some("denied") => Payloads::Denied,
         _ => Payloads::Forwarded,
     };
-    let views = [view_of(persona, payloads)];
+    let mut cluster = scenario.circumstance("a cluster").map(|_| Cluster::new());
+    let mut views = [view_of(persona, payloads)];
     let unknown = Persona::default();
-    let around =
-        Surroundings { directory: &directory, upstreams: &views, unknown: &unknown, peers: &PeerOne };
     let mut session = Session::new(home);
     let mut went = Vec::new();
     for line in &scenario.dialogue {
         let Some(event) = Event::of(line) else { continue };
         went.push((*line).to_owned());
+        if let Some(cluster) = &mut cluster {
+            if let Event::Changed(change) = &event {
+                cluster.change(change);
+            }
+            views[0].topology = Arc::new(cluster.topology());
+        }
+        let around =
+            Surroundings { directory: &directory, upstreams: &views, unknown: &unknown, peers: &PeerOne };
         went.extend(happened(&mut session, &around, &event));
     }
     went
@@ -136,6 +214,29 @@ enum Event<'a> {
     Lost(Slot),
     /// The upstream does not carry out the transaction.
     Failed,
+    /// The cluster is not what it was.
+    Changed(Change<'a>),
+}
+
+/// What may happen to a cluster.
+enum Change<'a> {
+    /// The slot of a key.
+    Moves { key: &'a str, to: NodeId },
+    /// A primary by another.
+    Replaces { new: NodeId, old: NodeId },
+}
+
+impl<'a> Change<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let line = line.strip_prefix('(')?.strip_suffix(')')?;
+        let node = |text: &str| text.parse().ok().map(NodeId);
+        if let Some(rest) = line.strip_prefix("the slot of ") {
+            let (key, to) = rest.split_once(" moves to node ")?;
+            return Some(Self::Moves { key, to: node(to)? });
+        }
+        let (new, old) = line.strip_prefix("node ")?.split_once(" replaces node ")?;
+        Some(Self::Replaces { new: node(new)?, old: node(old)? })
+    }
 }
 
 impl<'a> Event<'a> {
@@ -147,6 +248,7 @@ impl<'a> Event<'a> {
             .or_else(|| line.strip_prefix(">> ").map(said(true)))
             .or_else(|| line.strip_prefix("<- ").map(Self::Pushed))
             .or_else(|| (line == "(EXEC fails)").then_some(Self::Failed))
+            .or_else(|| Change::of(line).map(Self::Changed))
             .or_else(|| [Slot::Own, Slot::Ear].into_iter().find(lost).map(Self::Lost))
     }
 }
@@ -158,7 +260,12 @@ fn happened(session: &mut Session, around: &Surroundings<'_>, event: &Event<'_>)
             session.exec_failed();
             Vec::new()
         }
-        Event::Pushed(push) => heard(session, &unescaped(push)),
+        Event::Pushed(push) => {
+            let mut went = heard(session, &unescaped(push));
+            went.extend(changed(session, around));
+            went
+        }
+        Event::Changed(_) => changed(session, around),
         Event::Lost(slot) => match session.lost(slot) {
             Aftermath::GoOn => Vec::new(),
             Aftermath::Close => vec!["(close)".to_owned()],
@@ -174,9 +281,9 @@ fn said(session: &mut Session, around: &Surroundings<'_>, line: &str, is_owed: b
         let (mut located, mut answer) = (Located::new(), BytesMut::new());
         let (step, _) =
             session.on_request(request.as_request(), around, &mut located, None, (&mut answer, is_owed));
-        went.extend(tell(&step, &answer));
-        if let Step::Lease(slot) = step {
-            session.leased(slot, number);
+        went.extend(tell(&step, &answer, names_nodes(around)));
+        if let Step::Lease(slot, node) = step {
+            session.leased(slot, node, number);
         } else if is_owed && matches!(step, Step::Wait) {
             is_owed = false;
         } else {
@@ -188,7 +295,11 @@ fn said(session: &mut Session, around: &Surroundings<'_>, line: &str, is_owed: b
     }
     // Every reply has come: what is needed no more is given back.
     for slot in [Slot::Own, Slot::Ear] {
-        if session.ties().is_some_and(|ties| ties.holds(slot)) && !session.needs(slot) {
+        let has_some = session.ties().is_some_and(|ties| match slot {
+            Slot::Own => ties.own.is_some(),
+            Slot::Ear => !ties.ears.is_empty(),
+        });
+        if has_some && !session.needs(slot) {
             session.released(slot);
             went.push(format!("(gives back {})", name_of(slot)));
         }
@@ -197,12 +308,55 @@ fn said(session: &mut Session, around: &Surroundings<'_>, line: &str, is_owed: b
     went
 }
 
-fn heard(session: &Session, push: &[u8]) -> Vec<String> {
+fn heard(session: &mut Session, push: &[u8]) -> Vec<String> {
     let mut out = BytesMut::new();
-    if let Heard::Invalidation(keys) = session.hear(push, 0, &mut out) {
-        write_invalidation(keys.as_deref(), (session.version(), session.version()), &mut out);
+    match session.hear(push, 0, &mut out) {
+        Heard::Invalidation(keys) => {
+            write_invalidation(keys.as_deref(), (session.version(), session.version()), &mut out);
+        }
+        // Nobody has asked for it.
+        Heard::Confirmation { ends: true } => {
+            if let Some(names) = session.subscriptions() {
+                names.mislay(push);
+            }
+        }
+        Heard::Confirmation { ends: false } | Heard::Message | Heard::Nothing => {}
     }
     if out.is_empty() { vec!["(silence)".to_owned()] } else { vec![format!("< {}", escaped(&out))] }
+}
+
+/// The session's ears follow the cluster.
+fn changed(session: &mut Session, around: &Surroundings<'_>) -> Vec<String> {
+    let topology = Arc::clone(&around.upstreams[0].topology);
+    let primaries: Vec<NodeId> = topology.shards().iter().map(|shard| shard.primary).collect();
+    let owner = |slot| topology.primary_of(Some(slot));
+    let mut went = Vec::new();
+    let sought = session.subscriptions().map(|names| names.sought(&primaries, owner));
+    for node in sought.unwrap_or_default() {
+        if session.ties().is_some_and(|ties| ties.seat(Slot::Ear, node).is_none()) {
+            session.leased(Slot::Ear, node, 0);
+            went.push(format!("(gets its ear{})", to(node, true)));
+        }
+    }
+    let said = session.subscriptions().map(|names| names.realigned(&primaries, owner));
+    let namespace = session.namespace_ref().cloned();
+    let line = |(node, command, names): Said| {
+        let request = requests::subscription(command, &names, namespace.as_ref()?)?;
+        let mut queue = SendQueue::default();
+        request.as_scoped().queue(&mut queue);
+        Some(sent(queue.tail(), Over::Leased(Slot::Ear, Trace::Stain), (node, true), " (for nobody)"))
+    };
+    went.extend(said.unwrap_or_default().into_iter().filter_map(line));
+    went
+}
+
+/// Whether it matters which node is meant.
+fn names_nodes(around: &Surroundings<'_>) -> bool {
+    around.upstreams.iter().any(|view| view.topology.scope() == MultiKeyScope::Slot)
+}
+
+fn to(node: NodeId, is_named: bool) -> String {
+    if is_named { format!(" to node {}", node.0) } else { String::new() }
 }
 
 fn name_of(slot: Slot) -> &'static str {
@@ -213,18 +367,27 @@ fn name_of(slot: Slot) -> &'static str {
 }
 
 /// A step in the notation of the transcripts.
-fn tell(step: &Step<'_>, reply: &[u8]) -> Vec<String> {
+fn tell(step: &Step<'_>, reply: &[u8], named: bool) -> Vec<String> {
     let answer = format!("< {}", escaped(reply));
     match step {
         Step::Forward { routed, is_wanted, over } => {
             let mut queue = SendQueue::default();
             routed.queue(&mut queue);
-            vec![sent(queue.tail(), *over, if *is_wanted { "" } else { " (unwanted)" })]
+            let remark = if *is_wanted { "" } else { " (unwanted)" };
+            vec![sent(queue.tail(), *over, (routed.to().node, named), remark)]
         }
-        Step::Batch(batch) => batch.requests.iter().flat_map(|one| tell_sent(one, batch)).collect(),
+        Step::Batch(batch) => batch.requests.iter().flat_map(|one| tell_sent(one, batch, named)).collect(),
+        Step::Cut(cut) => {
+            let parts = cut.parts.iter().map(|(request, to)| {
+                let mut queue = SendQueue::default();
+                request.as_scoped().queue(&mut queue);
+                sent(queue.tail(), Over::Shared, (to.node, named), " (part)")
+            });
+            parts.collect()
+        }
         Step::Compose { .. } => vec!["(composed)".to_owned()],
         Step::Wait => vec!["(waits)".to_owned()],
-        Step::Lease(slot) => vec![format!("(gets {})", name_of(*slot))],
+        Step::Lease(slot, node) => vec![format!("(gets {}{})", name_of(*slot), to(*node, named))],
         Step::Answer | Step::AnswerAlways | Step::Refused { is_wanted: true } => vec![answer],
         Step::AnswerThenClose if reply.is_empty() => vec!["(close)".to_owned()],
         Step::AnswerThenClose => vec![answer, "(close)".to_owned()],
@@ -234,15 +397,18 @@ fn tell(step: &Step<'_>, reply: &[u8]) -> Vec<String> {
 }
 
 /// A request of a batch, and what the client reads once its reply has come, if that is known.
-fn tell_sent(one: &Sent, batch: &Batch) -> Vec<String> {
+fn tell_sent(one: &Sent, batch: &Batch, named: bool) -> Vec<String> {
     let mut queue = SendQueue::default();
     one.request.as_scoped().queue(&mut queue);
     let (due, answer) = match &one.due {
         Due::Nobody => (" (for nobody)".to_owned(), None),
         Due::Reply | Due::Exec(_) if !batch.is_wanted => (" (unwanted)".to_owned(), None),
         Due::Reply => (String::new(), None),
-        Due::Answer(answer) => (" (for nobody)".to_owned(), Some(answer).filter(|_| batch.is_wanted)),
-        Due::Confirmations { count, answer } => (format!(" ({count} confirmed)"), answer.as_ref()),
+        Due::Answer(answer) => (" (for nobody)".to_owned(), Some(answer.clone()).filter(|_| batch.is_wanted)),
+        Due::Confirmations { count, all, .. } => {
+            let is_last = batch.requests.last().is_some_and(|last| std::ptr::eq(last, one));
+            (format!(" ({count} confirmed)"), is_last.then(|| all.answer()))
+        }
         Due::Exec(parts) => {
             let parts = parts.iter().map(|part| match part {
                 Part::Upstream(_) => "…".to_owned(),
@@ -251,17 +417,17 @@ fn tell_sent(one: &Sent, batch: &Batch) -> Vec<String> {
             (format!(" ({})", parts.collect::<Vec<_>>().join(", ")), None)
         }
     };
-    let answer = answer.map(|answer| format!("< {}", escaped(answer)));
-    std::iter::once(sent(queue.tail(), batch.over, &due)).chain(answer).collect()
+    let answer = answer.map(|answer| format!("< {}", escaped(&answer)));
+    std::iter::once(sent(queue.tail(), batch.over, (one.node, named), &due)).chain(answer).collect()
 }
 
-fn sent(request: &[u8], over: Over, remark: &str) -> String {
+fn sent(request: &[u8], over: Over, (node, named): (NodeId, bool), remark: &str) -> String {
     let over = match over {
         Over::Shared => "",
         Over::Leased(Slot::Own, _) => " over its own connection",
         Over::Leased(Slot::Ear, _) => " over its ear",
     };
-    format!("-> {}{over}{remark}", written_out(request))
+    format!("-> {}{}{over}{remark}", written_out(request), to(node, named))
 }
 
 /// Client 1 exists, and no other.
@@ -325,7 +491,7 @@ fn every_command_that_the_proxy_answers_is_in_a_transcript() {
 
 #[test]
 fn every_command_that_the_proxy_answers_has_an_answer() {
-    let directory = directory(false, DatabaseKind::Virtual);
+    let directory = directory(false, DatabaseKind::Virtual, Tenancy::default());
     let home = directory.listener_binding(&TenantName::parse("acme").expect("a tenant's name"));
     let persona = Persona::default();
     let views = [view_of(persona.clone(), Payloads::Forwarded)];

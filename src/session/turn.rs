@@ -11,37 +11,47 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 
 use super::affinity::{Over, Slot, Trace};
-use super::batch::Batch;
+use super::aim::{Aim, Gathered};
+use super::batch::{Batch, Cut, Due, Sent};
 use super::commons::{Commons, unix_micros};
 use super::compose::{self, Composed};
-use super::downstream::{Core, Downstream, Phase};
+use super::dispatch::{LaneInUse, send, send_shared};
+use super::downstream::{Core, Downstream, Intake, Phase};
 use super::links::{LeaseWait, Links};
 use super::machine::{Step, Surroundings, UpstreamView};
-use super::ticket::{Aim, Ticket};
+use super::ticket::{Asked, Carried, Ticket};
 use crate::clients::{Pause, TenantClients, monitor_line};
 use crate::clock::Micros;
 use crate::command::{self, CommandSpec, Located, Service};
 use crate::metrics::label::{Direction, ErrorCode};
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{Framing, OwnedRequest, ProtocolError, Request, Scan, ScanLimits, Span, Version};
-use crate::routing::Routed;
-use crate::tenant::{UpstreamLimits, requests};
+use crate::routing::topology::NodeId;
+use crate::routing::{Access, Routed};
+use crate::tenant::UpstreamLimits;
 use crate::upstream::{Fingerprint, Lane};
-
-/// A shared lane that requests were sent on.
-pub(super) type LaneInUse = (Fingerprint, Rc<Lane<Ticket>>);
 
 /// What a session's driver keeps from one read to the next, and a turn works on.
 #[derive(Default)]
 pub(super) struct Ways {
     /// The shared lane that requests were last sent on.
     pub(super) lane: Option<LaneInUse>,
+    /// One that had no room when requests were last sent on it, and another has been used since.
+    pub(super) full: Option<Rc<Lane<Ticket>>>,
     /// The session waits for a connection of its own.
     pub(super) wait: Option<Box<LeaseWait>>,
     /// Its tenant's requests are held until then, in milliseconds of the worker's clock.
     pub(super) held_until: Option<u64>,
     /// An answer is being composed.
     pub(super) is_composing: bool,
+}
+
+impl Ways {
+    /// Whether a lane that the session has used takes no more; then `waiter` is woken when it does.
+    pub(super) fn is_full(&mut self, waiter: &Waker) -> bool {
+        self.full.take_if(|lane| lane.has_room(waiter));
+        self.full.is_some() || self.lane.as_ref().is_some_and(|(_, lane)| !lane.has_room(waiter))
+    }
 }
 
 /// What became of a request.
@@ -77,8 +87,6 @@ pub(super) struct Turn<'a> {
     limits: UpstreamLimits,
     /// Bytes that were queued for the upstream.
     sent: usize,
-    /// What follows will go another way; it must not overtake what is still under way.
-    must_drain: bool,
     /// Somebody looks at or holds the tenant's requests.
     oversight: Option<Arc<TenantClients>>,
     /// The last command, for whoever lists clients.
@@ -106,7 +114,6 @@ impl<'a> Turn<'a> {
             answer,
             read_at: downstream.commons.clock.now(),
             sent: 0,
-            must_drain: false,
             last: Last::Nothing,
         }
     }
@@ -119,7 +126,7 @@ impl<'a> Turn<'a> {
 
     /// Whether the next request must not be handled yet.
     pub(super) fn must_wait(&self) -> bool {
-        self.must_drain
+        self.core.intake == Intake::Draining
             || self.ways.wait.is_some()
             || self.ways.held_until.is_some()
             || self.core.replies.len() >= self.downstream.commons.limits.max_pipeline
@@ -162,8 +169,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The read has been handled; `true` if what follows must wait until nothing is owed.
-    pub(super) fn end(self) -> bool {
+    /// The read has been handled.
+    pub(super) fn end(self) {
         if self.sent > 0 {
             self.downstream.commons.count_bytes(self.core.tenant, Direction::UpstreamOut, self.sent);
         }
@@ -177,7 +184,6 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        self.must_drain
     }
 
     /// One request: the machine decides, the step is performed.
@@ -199,10 +205,15 @@ impl<'a> Turn<'a> {
                     self.last = spec.map_or(Last::Unknown, Last::Known);
                     let turn = (core.replies.expect(), is_wanted);
                     let aim = Aim::client(over, routed.reply_plan());
-                    let of = (routed.upstream(), command);
-                    let ticket = Ticket::new(self.downstream, turn, aim, self.read_at, core.tenant, of);
-                    self.must_drain |= over.waits();
-                    match send((self.ways, &mut core.links), commons, (over, version), ticket, &routed) {
+                    let of = (core.tenant, routed.upstream());
+                    let (to, slot) = (routed.to(), routed.to().slot);
+                    let way = Carried::by(over, to, routed.namespace());
+                    let of = Asked::new(self.read_at, of, command, slot, way);
+                    let ticket = Ticket::new(self.downstream, turn, aim, of);
+                    if over.waits() || (slot.is_some() && of.way == Carried::Alone) {
+                        core.intake = Intake::Draining;
+                    }
+                    match send((self.ways, &mut core.links), commons, (over, version), ticket, &[routed]) {
                         Ok(len) => self.sent = self.sent.saturating_add(len),
                         Err(refused) => refused.tell(core),
                     }
@@ -212,15 +223,16 @@ impl<'a> Turn<'a> {
                     return Handled::Done;
                 }
                 Step::Wait => {
-                    self.must_drain = true;
+                    core.drain();
                     return Handled::Later;
                 }
-                Step::Lease(slot) => {
-                    if let Some(handled) = self.obtain(slot, spec, version) {
+                Step::Lease(slot, node) => {
+                    if let Some(handled) = self.obtain((slot, node), spec, version) {
                         return handled;
                     }
                 }
                 Step::Batch(_)
+                | Step::Cut(_)
                 | Step::Compose { .. }
                 | Step::Answer
                 | Step::Refused { .. }
@@ -253,8 +265,17 @@ impl<'a> Turn<'a> {
         match step {
             Step::Batch(batch) => {
                 let command = spec.map_or(u16::MAX, |spec| u16::try_from(spec.index()).unwrap_or(u16::MAX));
+                if let (Over::Leased(_, Trace::Stain), Some(view)) =
+                    (batch.over, self.core.session.view(&self.around))
+                {
+                    self.downstream.listens(&mut self.core, &view.topology);
+                }
                 self.send_batch(*batch, version, command);
                 self.followed(version);
+            }
+            Step::Cut(cut) => {
+                let command = spec.map_or(u16::MAX, |spec| u16::try_from(spec.index()).unwrap_or(u16::MAX));
+                self.send_parts(*cut, version, command);
             }
             Step::Compose { is_wanted } => {
                 let composed = compose::begin(self.downstream, &mut self.core, spec, &request, self.answer);
@@ -274,7 +295,7 @@ impl<'a> Turn<'a> {
             Step::Silence => self.followed(version),
             Step::Close => self.core.die(),
             // Dealt with before.
-            Step::Forward { .. } | Step::Wait | Step::Lease(_) => {}
+            Step::Forward { .. } | Step::Wait | Step::Lease(..) => {}
         }
         self.seen(spec, &request, Over::Shared);
     }
@@ -291,7 +312,7 @@ impl<'a> Turn<'a> {
             }
             Composed::Later(answer) => {
                 let turn = self.core.replies.expect();
-                self.must_drain = true;
+                self.core.drain();
                 self.ways.is_composing = true;
                 let downstream = Rc::clone(self.downstream);
                 drop(tokio::task::spawn_local(async move {
@@ -305,12 +326,18 @@ impl<'a> Turn<'a> {
     /// Gets the session a connection of its own; `None`: it has it, and the request can be asked about again.
     fn obtain(
         &mut self,
-        slot: Slot,
+        (slot, node): (Slot, NodeId),
         spec: Option<&'static CommandSpec>,
         version: Version,
     ) -> Option<Handled> {
-        match self.lease(slot) {
-            Poll::Ready(Ok(())) => None,
+        match self.lease(slot, node) {
+            Poll::Ready(Ok(())) => {
+                // What happens to the node concerns it from now on.
+                if let Some(view) = self.core.session.view(&self.around) {
+                    self.downstream.listens(&mut self.core, &view.topology);
+                }
+                None
+            }
             Poll::Ready(Err(error)) => {
                 self.refuse_unsent(spec, &error, version);
                 Some(Handled::Done)
@@ -320,16 +347,19 @@ impl<'a> Turn<'a> {
     }
 
     /// Goes on waiting for a connection of the session's own, or begins to.
-    fn lease(&mut self, slot: Slot) -> Poll<Result<(), Vec<u8>>> {
+    fn lease(&mut self, slot: Slot, node: NodeId) -> Poll<Result<(), Vec<u8>>> {
         let commons = &self.downstream.commons;
         let core = &mut *self.core;
-        let Some(mut wait) = self.ways.wait.take().or_else(|| {
-            let fingerprint = fingerprint_of(core, slot)?;
-            LeaseWait::begin(commons, slot, fingerprint)
-        }) else {
+        let fingerprint = fingerprint_of(core, slot, node);
+        // The node may have changed while the connection was awaited.
+        let wait = self.ways.wait.take().filter(|wait| fingerprint.is_some_and(|of| wait.is_for(slot, of)));
+        let Some(mut wait) = wait.or_else(|| LeaseWait::begin(commons, slot, fingerprint?)) else {
             return Poll::Ready(Err(super::rescue::text::UPSTREAM_REFUSED_PROXY.to_vec()));
         };
         let links = core.links.get_or_insert_with(Box::<Links>::default);
+        if slot == Slot::Own {
+            links.make_way(&mut core.session, &commons.leases);
+        }
         let task = self.downstream.task.borrow().clone();
         let mut cx = Context::from_waker(task.as_ref().unwrap_or(Waker::noop()));
         let polled = wait.poll(self.downstream, &mut core.session, links, &mut cx);
@@ -349,30 +379,59 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Sends requests one after the other over one connection. Nothing comes between them: nobody else runs
-    /// meanwhile.
+    /// Sends requests one after the other. Nothing comes between them: nobody else runs meanwhile. Those whose
+    /// replies are nobody's are sent with the one that follows them, as one.
     fn send_batch(&mut self, batch: Batch, version: Version, command: u16) {
         let commons = &self.downstream.commons;
         let core = &mut *self.core;
-        for sent in batch.requests {
-            let scoped = sent.request.as_scoped();
-            let (aim, has_turn) = Aim::of(sent.due, batch.over, || scoped.reply_plan());
-            let upstream = scoped.upstream();
-            let Some(view) = self.around.upstreams.get(upstream) else { return core.die() };
-            let routed = view.topology.route(scoped);
-            let turn = if has_turn { core.replies.expect() } else { core.replies.nobodys() };
-            let ticket = Ticket::new(
-                self.downstream,
-                (turn, batch.is_wanted),
-                aim,
-                self.read_at,
-                core.tenant,
-                (upstream, command),
-            );
-            self.must_drain |= batch.over.waits();
-            let ways = (&mut *self.ways, &mut core.links);
-            let outcome = send(ways, commons, (batch.over, version), ticket, &routed);
-            match outcome {
+        let Batch { over, slot, requests, is_wanted } = batch;
+        if over.waits() {
+            core.drain();
+        }
+        let (mut together, mut shared_turn) = (Vec::new(), None);
+        for Sent { request, node, due } in requests {
+            together.push((request, node));
+            if matches!(due, Due::Nobody) {
+                continue;
+            }
+            let routed: Vec<Routed<'_>> =
+                together.iter().map(|(request, node)| Routed::to_node(*node, request.as_scoped())).collect();
+            let Some(last) = routed.last() else { continue };
+            let is_confirmed = matches!(due, Due::Confirmations { .. });
+            let (aim, has_turn) = Aim::of(due, over, || last.reply_plan());
+            let turn = match (has_turn, is_confirmed) {
+                (false, _) => core.replies.nobodys(),
+                (true, false) => core.replies.expect(),
+                // All are answered together.
+                (true, true) => *shared_turn.get_or_insert_with(|| core.replies.expect()),
+            };
+            let of = (core.tenant, last.upstream());
+            let way = Carried::by(over, last.to(), last.namespace());
+            let of = Asked::new(self.read_at, of, command, slot, way);
+            let ticket = Ticket::new(self.downstream, (turn, is_wanted), aim, of);
+            match send((&mut *self.ways, &mut core.links), commons, (over, version), ticket, &routed) {
+                Ok(len) => self.sent = self.sent.saturating_add(len),
+                Err(refused) => refused.tell(core),
+            }
+            together.clear();
+        }
+    }
+
+    /// Sends the parts of a request to their nodes; the client gets one reply.
+    fn send_parts(&mut self, cut: Cut, version: Version, command: u16) {
+        let commons = &self.downstream.commons;
+        let core = &mut *self.core;
+        let turn = core.replies.expect();
+        let gathered = Gathered::new(cut.gathering, turn, cut.is_wanted);
+        for (part, (request, to)) in cut.parts.into_iter().enumerate() {
+            let scoped = request.as_scoped();
+            let aim = Aim::Part(Rc::clone(&gathered), part, scoped.reply_plan());
+            let of = (core.tenant, scoped.upstream());
+            let way = Carried::by(Over::Shared, to, scoped.namespace());
+            let of = Asked::new(self.read_at, of, command, to.slot, way);
+            let ticket = Ticket::new(self.downstream, (core.replies.nobodys(), true), aim, of);
+            let routed = [Routed::to_place(to, scoped)];
+            match send_shared(self.ways, commons, version, ticket, &routed) {
                 Ok(len) => self.sent = self.sent.saturating_add(len),
                 Err(refused) => refused.tell(core),
             }
@@ -393,7 +452,9 @@ impl<'a> Turn<'a> {
         let tenant = commons.tenant_number(core.session.binding());
         if tenant != core.tenant || core.session.version() != version_before {
             commons.count_bytes(core.tenant, Direction::UpstreamOut, std::mem::take(&mut self.sent));
-            self.must_drain |= !core.replies.is_empty();
+            if !core.replies.is_empty() {
+                core.drain();
+            }
             commons.metrics.borrow_mut().connection_moved(core.tenant, tenant);
             core.tenant = tenant;
             self.limits = limits_of(core, &self.around, commons);
@@ -462,78 +523,10 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// A request that could not be sent, and why.
-struct Refused(Ticket, crate::upstream::Failure);
-
-impl Refused {
-    fn tell(self, core: &mut Core) {
-        self.0.refuse(core, &self.1);
-    }
-}
-
-/// Sends over the connection that the request takes.
-#[inline]
-fn send(
-    (ways, links): (&mut Ways, &mut Option<Box<Links>>),
-    commons: &Rc<Commons>,
-    (over, version): (Over, Version),
-    ticket: Ticket,
-    routed: &Routed<'_>,
-) -> Result<usize, Refused> {
-    match over {
-        Over::Shared => send_shared(ways, commons, version, ticket, routed),
-        Over::Leased(slot, trace) => send_leased(links, slot, trace, ticket, routed),
-    }
-}
-
-/// Sends over the worker's shared lane.
-#[inline]
-fn send_shared(
-    ways: &mut Ways,
-    commons: &Rc<Commons>,
-    version: Version,
-    ticket: Ticket,
-    routed: &Routed<'_>,
-) -> Result<usize, Refused> {
-    let fingerprint = Fingerprint { upstream: routed.upstream(), version, database: routed.database() };
-    match lane_for(&mut ways.lane, commons, fingerprint) {
-        Some(lane) => lane.send(ticket, routed).map_err(|(ticket, failure)| Refused(ticket, failure)),
-        None => Err(Refused(ticket, not_there())),
-    }
-}
-
-/// Sends over a connection of the session's own.
-fn send_leased(
-    links: &mut Option<Box<Links>>,
-    slot: Slot,
-    trace: Trace,
-    ticket: Ticket,
-    routed: &Routed<'_>,
-) -> Result<usize, Refused> {
-    let Some(links) = links else { return Err(Refused(ticket, not_there())) };
-    let Some(lane) = links.lane(slot).map(Rc::clone) else { return Err(Refused(ticket, not_there())) };
-    if slot == Slot::Own
-        && links.select(routed.database())
-        && let Some(select) = requests::select(routed.namespace())
-    {
-        let selecting = routed.beside(select.as_scoped());
-        drop(lane.send(ticket.of_requirement(), &selecting));
-    }
-    links.mark(slot, trace);
-    lane.send(ticket, routed).map_err(|(ticket, failure)| Refused(ticket, failure))
-}
-
-fn not_there() -> crate::upstream::Failure {
-    crate::upstream::Failure {
-        fate: crate::upstream::Fate::NotSent,
-        reason: "the connection has gone".into(),
-        retry_in: None,
-    }
-}
-
-/// Whether a pause holds a request: a transaction like the writes in it.
+/// Whether a pause holds a request: a transaction like the writes in it, and nothing that is refused anyway.
 fn holds(pause: Pause, spec: &'static CommandSpec, core: &Core) -> bool {
-    pause.holds(spec) || (spec.name == "EXEC" && core.session.has_queued_writes())
+    let is_held = pause.holds(spec) || (spec.name == "EXEC" && core.session.has_queued_writes());
+    is_held && core.session.permit_now(spec).is_ok()
 }
 
 /// The tenant's clients, if somebody monitors or pauses them.
@@ -544,13 +537,14 @@ fn oversight(core: &Core, commons: &Commons) -> Option<Arc<TenantClients>> {
 }
 
 /// What the session's own connection in `slot` must be like.
-fn fingerprint_of(core: &Core, slot: Slot) -> Option<Fingerprint> {
+fn fingerprint_of(core: &Core, slot: Slot, node: NodeId) -> Option<Fingerprint> {
     let namespace = core.session.namespace_ref()?;
     let version = match slot {
         Slot::Own => core.session.version(),
         Slot::Ear => Version::Resp3,
     };
-    Some(Fingerprint { upstream: namespace.tenant.upstream, version, database: namespace.native })
+    let upstream = namespace.tenant.upstream;
+    Some(Fingerprint { upstream, node, access: Access::ReadWrite, version, database: namespace.native })
 }
 
 /// What the upstream of the connection's tenant accepts; before there is a tenant, what the configuration
@@ -568,17 +562,4 @@ fn give(core: &mut Core, commons: &Commons, reply: &[u8]) {
     if !core.replies.holds_answer(reply) {
         core.out.extend_from_slice(reply);
     }
-}
-
-/// The shared lane of this fingerprint; the one used last if it fits.
-#[inline]
-fn lane_for<'l>(
-    in_use: &'l mut Option<LaneInUse>,
-    commons: &Rc<Commons>,
-    fingerprint: Fingerprint,
-) -> Option<&'l Rc<Lane<Ticket>>> {
-    if !matches!(in_use, Some((of, _)) if *of == fingerprint) {
-        *in_use = Some((fingerprint, commons.lane(fingerprint)?));
-    }
-    in_use.as_ref().map(|(_, lane)| lane)
 }

@@ -6,14 +6,20 @@
 //! = a title, one sentence
 //! : listener acme, upstream 7.0.15      who and what it talks to; both may be left out, and these are the defaults
 //! : payloads unchecked                  the upstream does not check what RESTORE brings; or `unknown`, or `denied`
+//! : a cluster                           the upstream is a cluster of three shards, nodes 0 to 2 with a third of the slots each
+//! : relaxed order, colocated            the tenants are configured so
 //! > SET k 'a b'                         words of a request; quotes as in a shell, \xHH inside "…"
 //! >> GET k                              … while the client is owed earlier replies
 //! <- >2\r\n…                            the upstream pushes this over a connection of the session's own
 //! (loses its own connection)            the upstream ends that connection; or the other: `its ear`
 //! (EXEC fails)                          the upstream does not carry it out
+//! (the slot of acme:k moves to node 1)  the cluster has changed; a node that was none of it has joined
+//! (node 3 replaces node 0)              … or another node has become a primary
 //!
 //! -> SET acme:k 'a b'                   sent upstream in these words …
 //! -> GET acme:k over its own connection … over another connection than the one that all share
+//! -> GET acme:k to node 0               … of a cluster, to this node
+//! -> DEL acme:k to node 0 (part)        … in parts that make one reply
 //! -> SET acme:k 'a b' (unwanted)        … or sent, and its reply dropped (CLIENT REPLY)
 //! -> MULTI (for nobody)                 … or sent in the proxy's own right
 //! -> EXEC (…, +PONG\r\n)                … whose reply is made of the upstream's elements and the proxy's
