@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::command::Located;
+use crate::command::slot::SLOTS;
 use crate::config::Config;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, SendQueue};
-use crate::routing::Topology;
+use crate::routing::topology::{NodeId, Shard, Topology};
 use crate::session::{Over, Payloads, Peers, Persona, Session, Step, Surroundings, UpstreamView};
+use crate::settings::{Deployment, UpstreamSettings};
 use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::Binding;
 
@@ -33,16 +35,16 @@ pub fn explain(config: &Config, binding: &Arc<Binding>, database: Option<u32>, w
     loop {
         let mut session = Session::new(Some(Arc::clone(binding)));
         session.select(database);
-        for slot in &leases {
-            session.leased(*slot, 0);
+        for (slot, node) in &leases {
+            session.leased(*slot, *node, 0);
         }
         let (mut located, mut answer) = (Located::new(), BytesMut::new());
         let (step, spec) =
             session.on_request(request.as_request(), &around, &mut located, None, (&mut answer, false));
-        if let Step::Lease(slot) = step
-            && !leases.contains(&slot)
+        if let Step::Lease(slot, node) = step
+            && !leases.contains(&(slot, node))
         {
-            leases.push(slot);
+            leases.push((slot, node));
             continue;
         }
         lines.extend(spec.map(|spec| format!("command   {}", spec.full_name_lower())));
@@ -57,12 +59,24 @@ fn views(config: &Config, unknown: &Persona) -> Vec<UpstreamView> {
         UpstreamLimits { max_bulk: config.downstream.max_bulk, max_request: config.downstream.max_request };
     let views = config.upstreams.iter().map(|upstream| UpstreamView {
         persona: unknown.clone(),
-        topology: Topology::standalone(),
+        topology: Arc::new(stand_in(&upstream.deployment)),
         limits,
         payloads: if upstream.restore.is_never() { Payloads::Denied } else { Payloads::Forwarded },
         database: upstream.database,
     });
     views.collect()
+}
+
+/// One node in the place of all: enough to tell what goes together and, on a cluster, by which slot.
+fn stand_in(deployment: &Deployment) -> Topology {
+    let node = NodeId(0);
+    match deployment {
+        Deployment::Node(_) | Deployment::Sentinel(_) => Topology::of_one_node(node),
+        Deployment::Cluster { .. } => {
+            let shard = Shard { primary: node, replicas: Box::default(), nearest: None, identity: 0 };
+            Topology::cluster(vec![(shard, vec![0..=SLOTS - 1])])
+        }
+    }
 }
 
 /// What becomes of the request.
@@ -73,10 +87,10 @@ fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
             routed.queue(&mut queue);
             let over = if *over == Over::Shared { "shared connection" } else { "a connection of its own" };
             let upstream = config.upstreams.get(routed.upstream());
-            let upstream = upstream
-                .map(|upstream| format!("upstream  {} ({}), {over}", upstream.name, upstream.endpoint));
+            let node = upstream.and_then(|upstream| unknown_node(&upstream.deployment, routed.to().slot));
+            let upstream = upstream.map(|upstream| format!("{}, {over}", upstream_line(upstream)));
             let sent = format!("sent      {}", as_words(queue.tail()));
-            upstream.into_iter().chain([sent]).collect()
+            upstream.into_iter().chain(node).chain([sent]).collect()
         }
         Step::Batch(batch) => {
             let sent = batch.requests.iter().map(|sent| {
@@ -86,6 +100,17 @@ fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
             });
             sent.collect()
         }
+        Step::Cut(cut) => {
+            let sent = cut.parts.iter().map(|(request, to)| {
+                let mut queue = SendQueue::default();
+                request.as_scoped().queue(&mut queue);
+                let slot = to.slot.map_or_else(String::new, |slot| format!("   (slot {slot})"));
+                format!("sent      {}{slot}", as_words(queue.tail()))
+            });
+            let first = cut.parts.first().map(|(request, _)| request.as_scoped().upstream());
+            let upstream = first.and_then(|upstream| config.upstreams.get(upstream)).map(upstream_line);
+            upstream.into_iter().chain(sent).collect()
+        }
         Step::Compose { .. } => vec!["answer    composed for the tenant's part of the server".to_owned()],
         Step::Answer
         | Step::Refused { .. }
@@ -93,11 +118,33 @@ fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
         | Step::AnswerThenClose
         | Step::Silence
         | Step::Close
-        | Step::Lease(_)
+        | Step::Lease(..)
         | Step::Wait => {
             vec![format!("sent      nothing, the proxy answers\nanswer    {}", one_line(answer))]
         }
     }
+}
+
+/// The upstream, with the one node that it is, or whom it is asked for.
+fn upstream_line(UpstreamSettings { name, deployment, .. }: &UpstreamSettings) -> String {
+    match deployment {
+        Deployment::Node(_) => format!("upstream  {name} ({deployment})"),
+        Deployment::Cluster { .. } => format!("upstream  {name} (cluster of {deployment})"),
+        Deployment::Sentinel(asked) => {
+            format!("upstream  {name} (group {} of sentinels {deployment})", asked.group)
+        }
+    }
+}
+
+/// What can be said of the node where it must be asked for.
+fn unknown_node(deployment: &Deployment, slot: Option<u16>) -> Option<String> {
+    let node = match (deployment, slot) {
+        (Deployment::Node(_), _) => return None,
+        (Deployment::Cluster { .. }, Some(slot)) => format!("the one that owns slot {slot}"),
+        (Deployment::Cluster { .. }, None) => "one of the cluster".to_owned(),
+        (Deployment::Sentinel(_), _) => "the primary".to_owned(),
+    };
+    Some(format!("node      {node}; not known without connecting"))
 }
 
 /// There are no other clients.
@@ -130,4 +177,67 @@ fn as_words(request: &[u8]) -> String {
 
 fn one_line(reply: &[u8]) -> String {
     String::from_utf8_lossy(reply).trim_end().replace("\r\n", " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::layers::Flags;
+    use crate::config::{Sources, parse};
+    use crate::tenant::prefix::TenantName;
+
+    fn explained(url: &str, tenant: &str, words: &[&str]) -> String {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n[tenant.acme]\n{tenant}\n\
+             [upstream.main]\nurl = \"{url}\"\n"
+        );
+        let config = parse(Some(("t.toml", &text)), &Sources::of_process(Flags::default())).unwrap();
+        let binding = config.directory.binding_to_explain(&TenantName::parse("acme").unwrap(), None).unwrap();
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        explain(&config, &binding, Some(1), &words)
+    }
+
+    #[test]
+    fn keys_of_a_colocated_tenant_are_shown_with_their_hash_tag() {
+        let expected = "tenant    acme\nuser      default\ndatabase  1\ncommand   mget\n\
+                        upstream  main (127.0.0.1:6379), shared connection\n\
+                        sent      mget {acme}@1:a {acme}@1:{b}c\n";
+        let url = "redis://127.0.0.1:6379";
+        assert_eq!(expected, explained(url, "colocate = true", &["mget", "a", "{b}c"]));
+    }
+
+    #[test]
+    fn a_node_that_must_be_asked_for_is_not_named() {
+        for (url, nodes, node) in [
+            ("redis+cluster://a:1,b:2", "cluster of a:1,b:2", "the one that owns slot 8633"),
+            ("redis+sentinel://a,b/mymaster", "group mymaster of sentinels a:26379,b:26379", "the primary"),
+        ] {
+            let expected = format!(
+                "tenant    acme\nuser      default\ndatabase  1\ncommand   get\n\
+                 upstream  main ({nodes}), shared connection\n\
+                 node      {node}; not known without connecting\nsent      get acme@1:k\n"
+            );
+            assert_eq!(expected, explained(url, "", &["get", "k"]), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_a_cluster_takes_apart_is_shown_in_its_parts() {
+        let url = "redis+cluster://a:1";
+        let expected = "tenant    acme\nuser      default\ndatabase  1\ncommand   mget\n\
+                        upstream  main (cluster of a:1)\n\
+                        sent      mget acme@1:a   (slot 243)\nsent      mget acme@1:b   (slot 12432)\n";
+        assert_eq!(expected, explained(url, "", &["mget", "a", "b"]));
+    }
+
+    #[test]
+    fn what_a_cluster_would_refuse_works_for_a_colocated_tenant() {
+        let last = |tenant| {
+            let lines = explained("redis+cluster://a:1", tenant, &["rename", "a", "b"]);
+            lines.lines().last().map(str::to_owned)
+        };
+        let refused = "answer    -CROSSSLOT Keys in request don't hash to the same slot";
+        assert_eq!(Some(refused.to_owned()), last(""));
+        assert_eq!(Some("sent      rename {acme}@1:a {acme}@1:b".to_owned()), last("colocate = true"));
+    }
 }

@@ -33,6 +33,8 @@ pub mod admin;
 
 pub mod explain;
 
+pub mod check;
+
 pub mod dev;
 
 pub mod clock;

@@ -9,15 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Parser;
 
+use tenantry::check::Finding;
 use tenantry::cli::{CheckOptions, CommandLine, ExplainOptions, HealthOptions, Mode};
 use tenantry::config::layers::{Environment, Flags};
 use tenantry::config::{self, Config, Sources};
-use tenantry::resp::Version;
-use tenantry::settings::{LogFormat, LogSettings, Restore};
+use tenantry::settings::{LogFormat, LogSettings};
 use tenantry::tenant::prefix::TenantName;
-use tenantry::upstream::handshake::Script;
-use tenantry::upstream::{Fingerprint, Greeting};
-use tenantry::{dev, explain, proxy, upstream};
+use tenantry::{check, dev, explain, proxy};
 
 /// A connection's task and socket are aligned to 128 bytes; this allocator has room of that shape, the
 /// system's wastes a third on it.
@@ -43,7 +41,7 @@ fn act(mode: Mode) -> anyhow::Result<ExitCode> {
             Ok(config) => run(config),
             Err(report) => Ok(misconfigured(&report.to_string())),
         },
-        Mode::Check(options) => check(options),
+        Mode::Check(options) => check_configuration(options),
         Mode::Explain(options) => explain_command(&options),
         Mode::Dev => {
             dev::run(&mut io::stdout(), |toml| -> anyhow::Result<()> {
@@ -63,7 +61,7 @@ fn run(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(options: CheckOptions) -> anyhow::Result<ExitCode> {
+fn check_configuration(options: CheckOptions) -> anyhow::Result<ExitCode> {
     let config = match config::load(&Sources::of_process(options.configuration.into())) {
         Ok(config) => config,
         Err(report) => return Ok(misconfigured(&report.to_string())),
@@ -74,30 +72,18 @@ fn check(options: CheckOptions) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut code = ExitCode::SUCCESS;
-    for (number, settings) in config.upstreams.iter().enumerate() {
-        let fingerprint = Fingerprint { upstream: number, version: Version::Resp2, database: None };
-        match runtime.block_on(upstream::connect::connect(settings, fingerprint, Script::Shared)) {
-            Ok(connected) => {
-                let Greeting { version, checks_payloads, .. } = connected.greeting;
-                writeln!(io::stdout(), "upstream '{}' answers: Redis {version}", settings.name)?;
-                if settings.restore == Restore::Checked && !checks_payloads {
-                    writeln!(io::stdout(), "{}", unchecked_payloads(&settings.name))?;
+    for settings in config.upstreams {
+        for finding in runtime.block_on(check::upstream(settings)) {
+            match finding {
+                Finding::Good(line) => writeln!(io::stdout(), "{line}")?,
+                Finding::Bad(line) => {
+                    complain(&format!("{line}\n"));
+                    code = ExitCode::FAILURE;
                 }
-            }
-            Err(error) => {
-                complain(&format!("upstream '{}' at {}: {error}\n", settings.name, settings.endpoint));
-                code = ExitCode::FAILURE;
             }
         }
     }
     Ok(code)
-}
-
-fn unchecked_payloads(upstream: &str) -> String {
-    format!(
-        "upstream '{upstream}' does not say that it checks payloads, so RESTORE will be refused: \
-         set sanitize-dump-payload to 'clients' there"
-    )
 }
 
 fn explain_command(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
@@ -140,6 +126,7 @@ fn health(options: &HealthOptions) -> anyhow::Result<ExitCode> {
 
 fn misconfigured(report: &str) -> ExitCode {
     complain(report);
+    complain("\n");
     ExitCode::from(config::EXIT_CODE)
 }
 

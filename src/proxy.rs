@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminState, Topologies, Watched};
 use crate::clients::Clients;
 use crate::command::TABLE;
 use crate::config::Config;
@@ -21,6 +21,8 @@ use crate::metrics::publish::{Names, Registry};
 use crate::session::Shared;
 use crate::settings::{AdminSettings, ScopedSettings, StartSettings, UpstreamSettings};
 use crate::tenant::directory::Directory;
+use crate::upstream::nodes::Nodes;
+use crate::upstream::{Discovery, Feed, discovery};
 use crate::worker::WorkerParts;
 
 /// Files besides those of clients: upstream connections, listeners, event loops, the admin port's clients.
@@ -65,9 +67,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .map(|settings| BoundListener::bind(settings, &config.directory))
         .collect::<Result<_, _>>()?;
     let admin_shutdown = CancellationToken::new();
-    let admin = serve_admin(config.admin, &registry, &admin_shutdown)?;
+    let nodes = Arc::new(Nodes::default());
+    let (feeds, discoveries) = feeds(&config.upstreams, &nodes);
+    let topologies = topologies(&config.upstreams, &feeds, &nodes);
+    let admin =
+        serve_admin(config.admin, AdminState { registry: registry.clone(), topologies }, &admin_shutdown)?;
     let shutdown = CancellationToken::new();
-    let shared = shared(Arc::new(config.directory), &config.scoped, &config.upstreams)?;
+    let shared = shared(Arc::new(config.directory), &config.scoped, &config.upstreams, (nodes, feeds))?;
     let parts = WorkerParts {
         shared,
         scoped: config.scoped,
@@ -82,7 +88,12 @@ pub fn run(config: Config) -> Result<(), StartError> {
         team.push(hire(number, parts.clone())?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(let_clients_in(config.start, listeners, &registry, &mut team));
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = let_clients_in(config.start, listeners, &registry, &mut team) => outcome,
+            never = discovery::run_all(discoveries) => match never {},
+        }
+    });
     registry.readiness().draining();
     shutdown.cancel();
     for (_, worker) in team {
@@ -102,9 +113,12 @@ fn shared(
     directory: Arc<Directory>,
     scoped: &ScopedSettings,
     upstreams: &[UpstreamSettings],
+    (nodes, feeds): (Arc<Nodes>, Arc<[Feed]>),
 ) -> io::Result<Shared> {
     let leases = upstreams.iter().map(|upstream| Arc::new(Semaphore::new(upstream.max_leases)));
     Ok(Shared {
+        feeds,
+        nodes,
         clients: Arc::new(Clients::new(&directory)),
         directory,
         connections: Arc::new(AtomicUsize::new(0)),
@@ -112,6 +126,23 @@ fn shared(
         cursor_secret: cursor_secret(scoped)?,
         epoch: Instant::now(),
     })
+}
+
+/// What is known of each upstream's nodes, and who finds out more.
+fn feeds(upstreams: &[UpstreamSettings], nodes: &Arc<Nodes>) -> (Arc<[Feed]>, Vec<Discovery>) {
+    let each = upstreams.iter().map(|settings| Discovery::new(Arc::new(settings.clone()), Arc::clone(nodes)));
+    let (discoveries, feeds): (Vec<Discovery>, Vec<Feed>) = each.unzip();
+    (feeds.into(), discoveries)
+}
+
+/// What operators are shown of the upstreams' nodes.
+fn topologies(upstreams: &[UpstreamSettings], feeds: &[Feed], nodes: &Arc<Nodes>) -> Topologies {
+    let watched = upstreams.iter().zip(feeds).map(|(settings, feed)| Watched {
+        name: settings.name.clone(),
+        is_fixed: settings.deployment.is_fixed(),
+        feed: feed.clone(),
+    });
+    Topologies::new(watched, Arc::clone(nodes))
 }
 
 /// The configured secret, or one that only this process knows.
@@ -144,13 +175,12 @@ async fn let_clients_in(
 
 fn serve_admin(
     settings: Option<AdminSettings>,
-    registry: &Registry,
+    state: AdminState,
     shutdown: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, StartError> {
     let Some(AdminSettings { address }) = settings else { return Ok(None) };
     let listener = TcpListener::bind(address).map_err(|source| StartError::Admin { address, source })?;
     tracing::info!(%address, "admin port");
-    let state = AdminState { registry: registry.clone() };
     Ok(Some(admin::serve(listener, state, shutdown.clone())?))
 }
 

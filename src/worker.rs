@@ -58,7 +58,9 @@ impl WorkerParts {
 
     async fn serve(self, listeners: oneshot::Receiver<Vec<BoundListener>>) {
         let commons = Commons::new(self.shared, self.limits, &self.scoped, &self.upstreams, &self.registry);
-        let held_lanes = commons.hold_lanes();
+        let followers: Vec<_> = (0..commons.upstreams())
+            .map(|upstream| tokio::task::spawn_local(Rc::clone(&commons).follow(upstream)))
+            .collect();
         let publishing = tokio::task::spawn_local(publish(Rc::clone(&commons), self.registry));
         let mut acceptors = Vec::new();
         tokio::select! {
@@ -73,7 +75,7 @@ impl WorkerParts {
         acceptors.iter().for_each(tokio::task::JoinHandle::abort);
         drain(&commons).await;
         publishing.abort();
-        drop(held_lanes);
+        followers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is served under which path.
 
+use super::topology::Topologies;
 use crate::metrics::publish::Registry;
 use axum::Router;
 use axum::extract::State;
@@ -13,6 +14,8 @@ use std::fmt;
 pub struct AdminState {
     /// The series of the process, and with them the readiness of the upstreams.
     pub registry: Registry,
+    /// The nodes of the upstreams.
+    pub topologies: Topologies,
 }
 
 impl fmt::Debug for AdminState {
@@ -26,7 +29,8 @@ const INDEX: &str = "\
 Tenantry admin port
 /metrics  Prometheus text
 /livez    200 while this process runs
-/readyz   200 if every upstream can be reached, else 503 with the reasons
+/readyz   200 if every upstream can be reached, with what is wrong nevertheless, else 503 with the reasons
+/topology the nodes of each upstream, with their addresses
 ";
 
 /// Prometheus' text format, "Basic info".
@@ -39,17 +43,27 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
+        .route("/topology", get(topology))
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page; / lists what is here\n") })
         .with_state(state)
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    state.registry.topologies_are(state.topologies.figures());
     ([(header::CONTENT_TYPE, EXPOSITION)], state.registry.render())
+}
+
+async fn topology(State(state): State<AdminState>) -> impl IntoResponse {
+    state.topologies.page()
 }
 
 async fn readyz(State(state): State<AdminState>) -> impl IntoResponse {
     match state.registry.readiness().report() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+        Ok(remarks) => (StatusCode::OK, lines(std::iter::once("ready".to_owned()).chain(remarks))),
+        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, lines(reasons)),
     }
+}
+
+fn lines(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().map(|line| line + "\n").collect()
 }

@@ -168,6 +168,32 @@ labels! {
     }
 }
 
+labels! {
+    /// Why a request was sent to an upstream again (`cause`).
+    ResendCause {
+        /// Its slot belongs to another node.
+        Moved = "moved",
+        /// Its slot is on its way to another node, and its key is there already.
+        Ask = "ask",
+        /// The node asked for patience (`TRYAGAIN`, `LOADING`).
+        Wait = "wait",
+        /// The node cannot serve it any more (`CLUSTERDOWN`, `READONLY`, `MASTERDOWN`).
+        Refresh = "refresh",
+        /// Its connection ended before it could have run.
+        Lost = "lost",
+    }
+}
+
+labels! {
+    /// What a node is to its shard (`role`).
+    NodeRole {
+        /// It takes writes.
+        Primary = "primary",
+        /// It follows a primary.
+        Replica = "replica",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,9 @@
 //! `_total`. A label is one of [`Label`]: a name from the configuration, a command of the table, or a closed
 //! set; never a key, a user or an address.
 
-use super::label::{Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, UpstreamState};
+use super::label::{
+    Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, NodeRole, ResendCause, UpstreamState,
+};
 
 /// What the value of a metric does over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +53,16 @@ pub enum Label {
     Outcome,
     /// A [`LeaseReason`].
     Reason,
+    /// A [`ResendCause`].
+    Cause,
+    /// A [`NodeRole`].
+    Role,
     /// The version of this program.
     Version,
 }
 
 impl Label {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Tenant,
         Self::Cmd,
         Self::Upstream,
@@ -66,6 +72,8 @@ impl Label {
         Self::Phase,
         Self::Outcome,
         Self::Reason,
+        Self::Cause,
+        Self::Role,
         Self::Version,
     ];
 
@@ -81,6 +89,8 @@ impl Label {
             Self::Phase => "phase",
             Self::Outcome => "outcome",
             Self::Reason => "reason",
+            Self::Cause => "cause",
+            Self::Role => "role",
             Self::Version => "version",
         }
     }
@@ -100,6 +110,8 @@ impl Label {
             Self::Phase => listed(FailurePhase::ALL.iter().map(|value| value.label())),
             Self::Outcome => listed(LossOutcome::ALL.iter().map(|value| value.label())),
             Self::Reason => listed(LeaseReason::ALL.iter().map(|value| value.label())),
+            Self::Cause => listed(ResendCause::ALL.iter().map(|value| value.label())),
+            Self::Role => listed(NodeRole::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of this program".to_owned(),
         }
     }
@@ -166,7 +178,9 @@ families! {
     PROTOCOL_ERRORS = Counter "tenantry_protocol_errors_total" []
         "Client connections closed because they sent bytes that are not RESP.";
     UPSTREAM_UP = Gauge "tenantry_upstream_up" [Upstream]
-        "1 if the upstream can be reached as far as is known, else 0.";
+        "1 if any primary of the upstream can be reached as far as is known, else 0.";
+    UPSTREAM_PRIMARIES_AWAY = Gauge "tenantry_upstream_primaries_away" [Upstream]
+        "Primaries of the upstream that cannot be reached; their part of the keys is not served.";
     UPSTREAM_CONNECTIONS = Gauge "tenantry_upstream_connections" [Upstream, State]
         "Connections to the upstream by what they are doing.";
     UPSTREAM_CONNECTS = Counter "tenantry_upstream_connects_total" [Upstream]
@@ -174,7 +188,19 @@ families! {
     UPSTREAM_FAILURES = Counter "tenantry_upstream_failures_total" [Upstream, Phase]
         "Connections to the upstream, or attempts at one, that ended by a failure.";
     UPSTREAM_LOST = Counter "tenantry_upstream_requests_lost_total" [Upstream, Outcome]
-        "Requests lost with a connection to the upstream; their clients got an error that says the outcome.";
+        "Requests lost with a connection to the upstream. Their clients got an error that says the outcome, unless they were sent again.";
+    UPSTREAM_RESENT = Counter "tenantry_upstream_requests_resent_total" [Upstream, Cause]
+        "Requests sent again because their node was not the right one, not ready, or lost before it could run them.";
+    TOPOLOGY_REFRESHES = Counter "tenantry_topology_refreshes_total" [Upstream]
+        "Times that somebody was asked which nodes a cluster or a group of sentinels has.";
+    TOPOLOGY_CHANGES = Counter "tenantry_topology_changes_total" [Upstream]
+        "Times that the answer was another one than before.";
+    TOPOLOGY_AGE = Gauge "tenantry_topology_age_seconds" [Upstream]
+        "Time since the last convincing answer; before the first one, since the start.";
+    TOPOLOGY_NODES = Gauge "tenantry_topology_nodes" [Upstream, Role]
+        "Nodes by that answer; replicas only if they can be read from.";
+    TOPOLOGY_UNSERVED = Gauge "tenantry_topology_unserved_slots" [Upstream]
+        "Slots that nobody owns; requests for their keys are answered CLUSTERDOWN.";
     LEASES = Gauge "tenantry_leases" [Upstream, Reason]
         "Clients that have a connection to the upstream of their own, by why.";
     LEASES_REFUSED = Counter "tenantry_leases_refused_total" [Upstream]
@@ -209,8 +235,9 @@ Served as Prometheus text on the admin port at `/metrics`. This page is generate
 `TENANTRY_BLESS=1 cargo test --test metrics_doc` writes it anew.
 
 A series appears with its first count, so their number is bounded by tenants × commands in use. Those of the
-process and of the upstreams, and `tenantry_tenant_violations_total`, are there from the start. Workers
-publish what they count a few times a second: a figure may be that much behind.
+process and of the upstreams, and `tenantry_tenant_violations_total`, are there from the start;
+`tenantry_topology_…` only for upstreams that are not one node. Workers publish what they count a few times
+a second: a figure may be that much behind.
 
 Histogram buckets end at 25, 50, 100, 250 and 500 µs, 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5
 and 10 s (and `+Inf`).

@@ -5,7 +5,9 @@
 //! the recorder keeps every single sample until somebody drains it, while a worker has bucket counts already,
 //! so those are added up and rendered here (`docs/decisions/0003-worker-local-metrics.md`).
 
-use super::label::{Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, UpstreamState};
+use super::label::{
+    Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, NodeRole, ResendCause, UpstreamState,
+};
 use super::latency::SharedLatency;
 use super::names::{self, Family, Kind, Label};
 use super::process;
@@ -17,6 +19,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Label value of what has no name in the configuration or the command table.
 const NONE: &str = "-";
@@ -30,6 +33,21 @@ pub struct Names {
     pub commands: Vec<String>,
     /// Upstreams of the configuration.
     pub upstreams: Vec<String>,
+}
+
+/// What is known of the nodes of one upstream, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TopologyFigures {
+    /// How often somebody was asked.
+    pub refreshes: u64,
+    /// How often the answer was another one.
+    pub changes: u64,
+    /// Since when it has not been confirmed.
+    pub age: Duration,
+    /// Nodes by [`NodeRole`].
+    pub nodes: [usize; NodeRole::COUNT],
+    /// Slots without an owner.
+    pub unserved: usize,
 }
 
 /// The series of the process. A clone is another handle to the same series.
@@ -95,10 +113,19 @@ impl Registry {
         &self.shared.readiness
     }
 
+    /// Takes over what is known of the nodes of each upstream; `None`: it is one node, and no more is to be known.
+    pub fn topologies_are(&self, topologies: impl IntoIterator<Item = Option<TopologyFigures>>) {
+        for (upstream, figures) in topologies.into_iter().enumerate() {
+            if let Some(figures) = figures {
+                self.shared.update_topology(upstream, figures);
+            }
+        }
+    }
+
     /// All series as Prometheus text (version 0.0.4). Takes time in proportion to their number: for the
     /// admin thread, not for a worker.
     pub fn render(&self) -> String {
-        self.shared.update_upstream_up();
+        self.shared.update_readiness();
         let mut out = self.shared.exposition.render();
         self.shared.render_latencies(&mut out);
         process::render(&mut out);
@@ -159,12 +186,33 @@ impl Shared {
             self.gauge(&names::LEASES, [upstream, reason]).increment(0.0);
         }
         self.counter(&names::LEASES_REFUSED, [upstream, 0]).increment(0);
+        for cause in 0..ResendCause::COUNT {
+            self.counter(&names::UPSTREAM_RESENT, [upstream, cause]).increment(0);
+        }
     }
 
-    fn update_upstream_up(&self) {
+    fn update_readiness(&self) {
         for (upstream, is_up) in self.readiness.upstreams_up().into_iter().enumerate() {
             self.gauge(&names::UPSTREAM_UP, [upstream, 0]).set(f64::from(u8::from(is_up)));
         }
+        for (upstream, away) in self.readiness.primaries_away().into_iter().enumerate() {
+            self.set(&names::UPSTREAM_PRIMARIES_AWAY, [upstream, 0], away);
+        }
+    }
+
+    fn update_topology(&self, upstream: usize, figures: TopologyFigures) {
+        let TopologyFigures { refreshes, changes, age, nodes, unserved } = figures;
+        self.counter(&names::TOPOLOGY_REFRESHES, [upstream, 0]).absolute(refreshes);
+        self.counter(&names::TOPOLOGY_CHANGES, [upstream, 0]).absolute(changes);
+        self.gauge(&names::TOPOLOGY_AGE, [upstream, 0]).set(age.as_secs_f64());
+        for (role, count) in nodes.into_iter().enumerate() {
+            self.set(&names::TOPOLOGY_NODES, [upstream, role], count);
+        }
+        self.set(&names::TOPOLOGY_UNSERVED, [upstream, 0], unserved);
+    }
+
+    fn set(&self, family: &'static Family, at: [usize; 2], value: usize) {
+        self.gauge(family, at).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));
     }
 
     fn counter(&self, family: &'static Family, at: [usize; 2]) -> Counter {
@@ -196,6 +244,8 @@ impl Shared {
             Label::Phase => closed(FailurePhase::ALL.get(number).map(|value| value.label())),
             Label::Outcome => closed(LossOutcome::ALL.get(number).map(|value| value.label())),
             Label::Reason => closed(LeaseReason::ALL.get(number).map(|value| value.label())),
+            Label::Cause => closed(ResendCause::ALL.get(number).map(|value| value.label())),
+            Label::Role => closed(NodeRole::ALL.get(number).map(|value| value.label())),
             Label::Version => closed(Some(env!("CARGO_PKG_VERSION"))),
         };
         value.unwrap_or_else(|| SharedString::const_str(NONE))
@@ -291,6 +341,9 @@ impl Publisher {
         }
         let refused = u64::from(mem::take(&mut counts.leases_refused));
         self.count(&names::LEASES_REFUSED, [upstream, 0], refused);
+        for (cause, count) in counts.resent.iter_mut().enumerate() {
+            self.count(&names::UPSTREAM_RESENT, [upstream, cause], u64::from(mem::take(count)));
+        }
         self.count(&names::UPSTREAM_CONNECTS, [upstream, 0], u64::from(mem::take(&mut counts.connects)));
     }
 

@@ -1,8 +1,14 @@
 //! Which upstreams can be reached, and if not, why: what `/readyz` answers.
 //!
-//! Workers report when the state of a connection changes, which is rare, so one lock for all is enough; it is
-//! never taken per request.
+//! An upstream is as many nodes as it has primaries; workers say which these are, and what becomes of the connection
+//! that each keeps to each of them. They report when that changes, which is rare, so one lock for all is enough; it
+//! is never taken per request.
+//!
+//! The proxy is ready while every upstream can be reached, and an upstream while one of its primaries can: taking a
+//! proxy out of service because one of three primaries is away would take the other two from its clients. Those that
+//! are away are told beside it.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Longest failure text that is kept, in bytes; a longer one is cut.
@@ -10,7 +16,7 @@ const LONGEST_REASON: usize = 300;
 
 /// What all workers together know about the upstreams.
 ///
-/// An upstream counts as reachable while any worker has a connection to it, and also when the last one was
+/// A primary counts as reachable while any worker has a connection to it, and also when the last one was
 /// closed without a failure: a connection nobody used was given up, the node is not known to be away.
 #[derive(Debug)]
 pub struct Readiness {
@@ -22,6 +28,8 @@ struct State {
     upstreams: Vec<Upstream>,
     /// How many workers there are; each must have reached an upstream once.
     workers: usize,
+    /// How many have asked for a number.
+    numbered: usize,
     listening: Listening,
 }
 
@@ -33,82 +41,145 @@ enum Listening {
     NoLonger,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Upstream {
     name: String,
+    /// The number of the topology that `primaries` are from.
+    version: u64,
+    primaries: Vec<u32>,
+    /// The primaries, and what was one and is still connected.
+    nodes: HashMap<u32, Node>,
+    /// The workers that have had a connection to any primary.
+    arrived: BTreeSet<usize>,
+}
+
+/// One node of an upstream.
+#[derive(Debug, Default)]
+struct Node {
     /// Connections that finished their handshake and are open, over all workers.
     connected: usize,
-    /// Connections that ever finished their handshake.
-    ever: usize,
     reached: Reached,
 }
 
 /// What the last connection, or the last attempt, showed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Reached {
+    #[default]
     NotYet,
     Yes,
-    No { reason: String },
+    No {
+        reason: String,
+    },
 }
 
-impl Upstream {
-    fn is_up(&self, workers: usize) -> bool {
-        self.complaint(workers).is_none()
+impl Node {
+    fn is_up(&self) -> bool {
+        self.connected > 0 || matches!(self.reached, Reached::Yes)
     }
 
-    fn complaint(&self, workers: usize) -> Option<String> {
-        let name = &self.name;
+    /// Why it cannot be reached.
+    fn failure(&self) -> Option<&str> {
         match &self.reached {
-            Reached::NotYet => Some(format!("upstream '{name}' has not been connected yet")),
-            Reached::No { reason } if self.connected == 0 => {
-                Some(format!("upstream '{name}' cannot be reached: {reason}"))
-            }
-            // What a worker says of the upstream's version and commands it learns when it connects.
-            Reached::Yes if self.ever < workers => {
-                Some(format!("upstream '{name}' has not been connected by every worker yet"))
-            }
-            Reached::No { .. } | Reached::Yes => None,
+            Reached::No { reason } if self.connected == 0 => Some(reason),
+            Reached::No { .. } | Reached::NotYet | Reached::Yes => None,
         }
     }
 }
 
-impl Readiness {
-    /// Nothing is connected yet. The numbers of the upstreams are their places in `upstreams`; a report
-    /// about a number beyond them is ignored.
-    pub fn new(upstreams: impl IntoIterator<Item = String>) -> Self {
-        let upstreams = upstreams
-            .into_iter()
-            .map(|name| Upstream { name, connected: 0, ever: 0, reached: Reached::NotYet })
-            .collect();
-        Self { state: Mutex::new(State { upstreams, workers: 1, listening: Listening::NotYet }) }
+impl Upstream {
+    fn primaries(&self) -> impl Iterator<Item = &Node> {
+        self.primaries.iter().filter_map(|node| self.nodes.get(node))
     }
 
-    /// A connection to the upstream finished its handshake. Pair with [`Readiness::upstream_down`] or
-    /// [`Readiness::upstream_released`].
-    pub fn upstream_up(&self, upstream: usize) {
+    /// How many primaries cannot be reached.
+    fn away(&self) -> usize {
+        self.primaries().filter_map(Node::failure).count()
+    }
+
+    /// Why it is not ready.
+    fn complaint(&self, workers: usize) -> Option<String> {
+        let name = &self.name;
+        if self.primaries.is_empty() {
+            return Some(format!("the nodes of upstream '{name}' are not known yet"));
+        }
+        if !self.primaries().any(Node::is_up) {
+            return Some(match self.primaries().find_map(Node::failure) {
+                Some(reason) => format!("upstream '{name}' cannot be reached: {reason}"),
+                None => format!("upstream '{name}' has not been connected yet"),
+            });
+        }
+        // What a worker says of the upstream's version and commands it learns when it connects.
+        (self.arrived.len() < workers)
+            .then(|| format!("upstream '{name}' has not been connected by every worker yet"))
+    }
+
+    /// What is wrong with it although it is ready.
+    fn remark(&self) -> Option<String> {
+        let reason = self.primaries().find_map(Node::failure)?;
+        let (name, away, all) = (&self.name, self.away(), self.primaries.len());
+        Some(format!("upstream '{name}': {away} of {all} primaries cannot be reached: {reason}"))
+    }
+}
+
+impl Readiness {
+    /// Nothing is known yet. The numbers of the upstreams are their places in `upstreams`; a report
+    /// about a number beyond them is ignored.
+    pub fn new(upstreams: impl IntoIterator<Item = String>) -> Self {
+        let upstreams = upstreams.into_iter().map(|name| Upstream { name, ..Upstream::default() }).collect();
+        let state = State { upstreams, workers: 1, numbered: 0, listening: Listening::NotYet };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// A number for one more worker.
+    pub fn next_worker(&self) -> usize {
+        let mut state = self.lock();
+        let number = state.numbered;
+        state.numbered = number.saturating_add(1);
+        number
+    }
+
+    /// These nodes are the upstream's primaries, by the topology of this number; an older one is ignored.
+    pub fn primaries_are(&self, upstream: usize, version: u64, primaries: Vec<u32>) {
         self.change(upstream, |upstream| {
-            upstream.connected += 1;
-            upstream.ever = upstream.ever.saturating_add(1);
-            upstream.reached = Reached::Yes;
+            if version < upstream.version {
+                return;
+            }
+            upstream.version = version;
+            for node in &primaries {
+                upstream.nodes.entry(*node).or_default();
+            }
+            upstream.nodes.retain(|node, state| state.connected > 0 || primaries.contains(node));
+            upstream.primaries = primaries;
+        });
+    }
+
+    /// A worker's connection to a primary finished its handshake. Pair with [`Readiness::primary_down`] or
+    /// [`Readiness::primary_released`].
+    pub fn primary_up(&self, upstream: usize, (worker, node): (usize, u32)) {
+        self.change(upstream, |upstream| {
+            let node = upstream.nodes.entry(node).or_default();
+            node.connected = node.connected.saturating_add(1);
+            node.reached = Reached::Yes;
+            upstream.arrived.insert(worker);
         });
     }
 
     /// A connection that was up was lost. `reason` is shown to operators: lower case, no credentials.
-    pub fn upstream_down(&self, upstream: usize, reason: &str) {
-        self.change(upstream, |upstream| {
-            upstream.connected = upstream.connected.saturating_sub(1);
-            upstream.reached = Reached::No { reason: one_line(reason) };
+    pub fn primary_down(&self, upstream: usize, node: u32, reason: &str) {
+        self.change_node(upstream, node, |node| {
+            node.connected = node.connected.saturating_sub(1);
+            node.reached = Reached::No { reason: one_line(reason) };
         });
     }
 
     /// An attempt at a connection failed; connections that are up are not concerned.
-    pub fn upstream_failed(&self, upstream: usize, reason: &str) {
-        self.change(upstream, |upstream| upstream.reached = Reached::No { reason: one_line(reason) });
+    pub fn primary_failed(&self, upstream: usize, node: u32, reason: &str) {
+        self.change_node(upstream, node, |node| node.reached = Reached::No { reason: one_line(reason) });
     }
 
     /// A connection that was up was closed by us because nobody needed it.
-    pub fn upstream_released(&self, upstream: usize) {
-        self.change(upstream, |upstream| upstream.connected = upstream.connected.saturating_sub(1));
+    pub fn primary_released(&self, upstream: usize, node: u32) {
+        self.change_node(upstream, node, |node| node.connected = node.connected.saturating_sub(1));
     }
 
     /// Says how many workers there are: an upstream counts as reachable once each of them has connected.
@@ -126,8 +197,8 @@ impl Readiness {
         self.lock().listening = Listening::NoLonger;
     }
 
-    /// Ready, or every reason why not, one line each.
-    pub fn report(&self) -> Result<(), Vec<String>> {
+    /// Ready, and what is wrong nevertheless; or every reason why not. One line each.
+    pub fn report(&self) -> Result<Vec<String>, Vec<String>> {
         let state = self.lock();
         let closed = match state.listening {
             Listening::NotYet => Some("the listeners are not open yet".to_owned()),
@@ -138,13 +209,32 @@ impl Readiness {
             .into_iter()
             .chain(state.upstreams.iter().filter_map(|upstream| upstream.complaint(state.workers)))
             .collect();
-        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+        if !reasons.is_empty() {
+            return Err(reasons);
+        }
+        Ok(state.upstreams.iter().filter_map(Upstream::remark).collect())
     }
 
     /// For each upstream, whether it can be reached.
     pub fn upstreams_up(&self) -> Vec<bool> {
         let state = self.lock();
-        state.upstreams.iter().map(|upstream| upstream.is_up(state.workers)).collect()
+        state.upstreams.iter().map(|upstream| upstream.complaint(state.workers).is_none()).collect()
+    }
+
+    /// For each upstream, how many of its primaries cannot be reached.
+    pub fn primaries_away(&self) -> Vec<usize> {
+        self.lock().upstreams.iter().map(Upstream::away).collect()
+    }
+
+    fn change_node(&self, upstream: usize, node: u32, change: impl FnOnce(&mut Node)) {
+        self.change(upstream, |upstream| {
+            if let Some(state) = upstream.nodes.get_mut(&node) {
+                change(state);
+                if state.connected == 0 && !upstream.primaries.contains(&node) {
+                    upstream.nodes.remove(&node);
+                }
+            }
+        });
     }
 
     fn change(&self, upstream: usize, change: impl FnOnce(&mut Upstream)) {
@@ -176,80 +266,146 @@ fn one_line(reason: &str) -> String {
 mod tests {
     use super::*;
 
+    /// With one node, number 7, as its primary.
     fn one_upstream() -> Readiness {
         let readiness = Readiness::new(["main".to_owned()]);
         readiness.listening();
+        readiness.primaries_are(0, 0, vec![7]);
         readiness
+    }
+
+    /// With the primaries 1, 2 and 3, all of them connected.
+    fn three_primaries() -> Readiness {
+        let readiness = Readiness::new(["main".to_owned()]);
+        readiness.listening();
+        readiness.primaries_are(0, 1, vec![1, 2, 3]);
+        for node in 1..=3 {
+            readiness.primary_up(0, (0, node));
+        }
+        readiness
+    }
+
+    const READY: Result<Vec<String>, Vec<String>> = Ok(Vec::new());
+
+    fn because(reason: &str) -> Vec<String> {
+        vec![reason.to_owned()]
     }
 
     #[test]
     fn not_ready_before_every_worker_has_connected_once() {
         let readiness = one_upstream();
         readiness.expect_workers(2);
-        readiness.upstream_up(0);
-        let complaint = "upstream 'main' has not been connected by every worker yet";
-        assert_eq!(readiness.report(), Err(vec![complaint.to_owned()]));
-        readiness.upstream_up(0);
-        readiness.upstream_down(0, "reset");
-        assert_eq!(readiness.report(), Ok(()));
+        let (first, second) = (readiness.next_worker(), readiness.next_worker());
+        let complaint = because("upstream 'main' has not been connected by every worker yet");
+        readiness.primary_up(0, (first, 7));
+        assert_eq!(Err(complaint.clone()), readiness.report());
+        readiness.primary_down(0, 7, "reset");
+        readiness.primary_up(0, (first, 7));
+        assert_eq!(Err(complaint.clone()), readiness.report());
+        readiness.primary_up(0, (second, 7));
+        readiness.primary_down(0, 7, "reset");
+        assert_eq!(READY, readiness.report());
     }
 
     #[test]
     fn not_ready_before_the_listeners_are_open() {
-        let readiness = Readiness::new([]);
-        assert_eq!(readiness.report(), Err(vec!["the listeners are not open yet".to_owned()]));
+        assert_eq!(Err(because("the listeners are not open yet")), Readiness::new([]).report());
     }
 
     #[test]
-    fn not_ready_before_the_first_connection() {
-        let readiness = one_upstream();
-        assert_eq!(readiness.report(), Err(vec!["upstream 'main' has not been connected yet".to_owned()]));
-        assert_eq!(readiness.upstreams_up(), [false]);
+    fn not_ready_before_the_nodes_are_known_and_one_is_connected() {
+        let readiness = Readiness::new(["main".to_owned()]);
+        readiness.listening();
+        readiness.primaries_are(0, 0, Vec::new());
+        assert_eq!(Err(because("the nodes of upstream 'main' are not known yet")), readiness.report());
+        readiness.primaries_are(0, 1, vec![7]);
+        assert_eq!(Err(because("upstream 'main' has not been connected yet")), readiness.report());
+        assert_eq!(vec![false], readiness.upstreams_up());
     }
 
     #[test]
     fn ready_once_one_worker_is_connected_even_if_another_fails() {
         let readiness = one_upstream();
-        readiness.upstream_up(0);
-        readiness.upstream_failed(0, "connection refused");
-        assert_eq!(readiness.report(), Ok(()));
-        assert_eq!(readiness.upstreams_up(), [true]);
+        readiness.primary_up(0, (0, 7));
+        readiness.primary_failed(0, 7, "connection refused");
+        assert_eq!(READY, readiness.report());
+        assert_eq!(vec![true], readiness.upstreams_up());
     }
 
     #[test]
     fn losing_the_last_connection_gives_its_reason() {
         let readiness = one_upstream();
-        readiness.upstream_up(0);
-        readiness.upstream_up(0);
-        readiness.upstream_down(0, "closed by the node");
-        assert_eq!(readiness.report(), Ok(()));
-        readiness.upstream_down(0, "connection reset");
-        let reason = "upstream 'main' cannot be reached: connection reset".to_owned();
-        assert_eq!(readiness.report(), Err(vec![reason]));
+        readiness.primary_up(0, (0, 7));
+        readiness.primary_up(0, (0, 7));
+        readiness.primary_down(0, 7, "closed by the node");
+        assert_eq!(READY, readiness.report());
+        readiness.primary_down(0, 7, "connection reset");
+        assert_eq!(Err(because("upstream 'main' cannot be reached: connection reset")), readiness.report());
     }
 
     #[test]
     fn connection_given_up_as_idle_leaves_the_upstream_ready() {
         let readiness = one_upstream();
-        readiness.upstream_up(0);
-        readiness.upstream_released(0);
-        assert_eq!(readiness.report(), Ok(()));
-        readiness.upstream_failed(0, "connection refused");
-        assert!(readiness.report().is_err());
+        readiness.primary_up(0, (0, 7));
+        readiness.primary_released(0, 7);
+        assert_eq!(READY, readiness.report());
+        readiness.primary_failed(0, 7, "connection refused");
+        assert_eq!(Err(because("upstream 'main' cannot be reached: connection refused")), readiness.report());
+    }
+
+    #[test]
+    fn an_upstream_is_ready_while_one_primary_is_there_and_those_that_are_not_are_counted() {
+        let readiness = three_primaries();
+        assert_eq!((READY, vec![0]), (readiness.report(), readiness.primaries_away()));
+        readiness.primary_down(0, 2, "connection reset");
+        let remark = "upstream 'main': 1 of 3 primaries cannot be reached: connection reset".to_owned();
+        assert_eq!((Ok(vec![remark]), vec![1]), (readiness.report(), readiness.primaries_away()));
+        readiness.primary_down(0, 1, "connection reset");
+        readiness.primary_down(0, 3, "connection reset");
+        assert_eq!(Err(because("upstream 'main' cannot be reached: connection reset")), readiness.report());
+        assert_eq!(vec![3], readiness.primaries_away());
+    }
+
+    #[test]
+    fn what_is_no_primary_any_more_is_not_missed() {
+        let readiness = three_primaries();
+        readiness.primary_down(0, 2, "connection reset");
+        readiness.primaries_are(0, 2, vec![1, 3, 4]);
+        assert_eq!(READY, readiness.report());
+        readiness.primary_failed(0, 2, "connection refused");
+        assert_eq!(READY, readiness.report());
+        // A worker that is behind.
+        readiness.primaries_are(0, 1, vec![1, 2, 3]);
+        assert_eq!(vec![0], readiness.primaries_away());
+    }
+
+    #[test]
+    fn a_primary_that_comes_again_is_as_connected_as_it_stayed() {
+        let readiness = three_primaries();
+        readiness.primaries_are(0, 2, vec![1]);
+        readiness.primary_down(0, 1, "connection reset");
+        readiness.primary_released(0, 3);
+        readiness.primaries_are(0, 3, vec![2]);
+        assert_eq!(READY, readiness.report());
+        readiness.primaries_are(0, 4, vec![3]);
+        assert_eq!(Err(because("upstream 'main' has not been connected yet")), readiness.report());
     }
 
     #[test]
     fn every_reason_is_reported() {
         let readiness = Readiness::new(["a".to_owned(), "b".to_owned(), "c".to_owned()]);
-        readiness.upstream_up(1);
-        readiness.upstream_failed(2, "handshake: WRONGPASS");
+        for upstream in 0..3 {
+            readiness.primaries_are(upstream, 0, vec![7]);
+        }
+        readiness.primary_up(1, (0, 7));
+        readiness.primary_failed(2, 7, "handshake: WRONGPASS");
         readiness.draining();
         let reasons = vec![
             "draining: new connections are refused".to_owned(),
             "upstream 'a' has not been connected yet".to_owned(),
             "upstream 'c' cannot be reached: handshake: WRONGPASS".to_owned(),
         ];
-        assert_eq!(readiness.report(), Err(reasons));
+        assert_eq!(Err(reasons), readiness.report());
     }
 
     #[test]

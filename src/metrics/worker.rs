@@ -11,7 +11,9 @@
 //! [`WorkerMetrics::unbound`] for a connection that has no tenant yet and [`WorkerMetrics::unknown_command`].
 //! A number beyond the table counts as that one too: a count may be filed under `-`, it is never lost.
 
-use super::label::{Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, UpstreamState};
+use super::label::{
+    Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, ResendCause, UpstreamState,
+};
 use super::latency::LatencyCounts;
 
 /// The counts of one worker since its last publish.
@@ -82,6 +84,8 @@ pub(super) struct UpstreamCounts {
     pub(super) leases: [i32; LeaseReason::COUNT],
     /// Clients that got no lease in time.
     pub(super) leases_refused: u32,
+    /// Requests sent again for each [`ResendCause`].
+    pub(super) resent: [u32; ResendCause::COUNT],
 }
 
 /// The counts that belong to no tenant.
@@ -247,6 +251,14 @@ impl WorkerMetrics {
     pub fn lease_left(&mut self, upstream: usize, reason: LeaseReason) {
         if let Some(counts) = self.upstreams.get_mut(upstream) {
             counts.leases[reason as usize] -= 1;
+        }
+    }
+
+    /// A request is sent to `upstream` again.
+    pub fn request_again(&mut self, upstream: usize, cause: ResendCause) {
+        if let Some(counts) = self.upstreams.get_mut(upstream) {
+            let count = &mut counts.resent[cause as usize];
+            *count = count.wrapping_add(1);
         }
     }
 

@@ -1,8 +1,12 @@
 use super::*;
+use crate::admin::topology::{Topologies, Watched};
 use crate::metrics::publish::{Names, Registry};
+use crate::routing::topology::{NodeId, Topology};
+use crate::upstream::feed::feed;
 use axum::routing::get;
 use std::io::{Read, Write};
 use std::net::{self, SocketAddr};
+use std::sync::Arc;
 
 /// A running admin port; it ends with the test.
 struct Admin {
@@ -15,7 +19,7 @@ struct Admin {
 impl Admin {
     fn start() -> Self {
         let registry = registry();
-        let pages = router(AdminState { registry: registry.clone() });
+        let pages = router(state(&registry));
         Self::start_with(registry, pages, LIMITS)
     }
 
@@ -68,6 +72,12 @@ impl Reply {
     }
 }
 
+fn state(registry: &Registry) -> AdminState {
+    let (_, feed) = feed(Topology::of_one_node(NodeId(0)));
+    let main = Watched { name: "main".to_owned(), is_fixed: true, feed };
+    AdminState { registry: registry.clone(), topologies: Topologies::new([main], Arc::default()) }
+}
+
 fn registry() -> Registry {
     Registry::new(Names {
         tenants: vec!["acme".to_owned()],
@@ -105,11 +115,16 @@ fn readiness_follows_the_upstream_and_says_why_not() {
     let admin = Admin::start();
     let readiness = admin.registry.readiness();
     readiness.listening();
-    assert_eq!(admin.get("/readyz").body, "upstream 'main' has not been connected yet\n");
-    readiness.upstream_up(0);
+    assert_eq!(admin.get("/readyz").body, "the nodes of upstream 'main' are not known yet\n");
+    readiness.primaries_are(0, 1, vec![1, 2]);
+    readiness.primary_up(0, (0, 1));
     let reply = admin.get("/readyz");
     assert_eq!((reply.status, reply.body.as_str()), (200, "ready\n"));
-    readiness.upstream_down(0, "connection reset");
+    readiness.primary_failed(0, 2, "connection refused");
+    let reply = admin.get("/readyz");
+    let remark = "ready\nupstream 'main': 1 of 2 primaries cannot be reached: connection refused\n";
+    assert_eq!((reply.status, reply.body.as_str()), (200, remark));
+    readiness.primary_down(0, 1, "connection reset");
     readiness.draining();
     let reply = admin.get("/readyz");
     assert_eq!(reply.status, 503);
@@ -124,7 +139,7 @@ fn index_lists_every_page() {
     let index = admin.get("/");
     assert_eq!(index.status, 200);
     let pages: Vec<&str> = index.body.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(pages, ["/metrics", "/livez", "/readyz"]);
+    assert_eq!(pages, ["/metrics", "/livez", "/readyz", "/topology"]);
     for page in pages {
         assert_ne!(admin.get(page).status, 404, "{page}");
     }
@@ -176,7 +191,7 @@ fn bytes_that_are_not_http_are_a_bad_request() {
 fn clients_that_never_finish_their_headers_give_way_to_others() {
     let registry = registry();
     let limits = Limits { connections: 2, headers: Duration::from_millis(50), ..LIMITS };
-    let pages = router(AdminState { registry: registry.clone() });
+    let pages = router(state(&registry));
     let admin = Admin::start_with(registry, pages, limits);
     let mut stuck: Vec<_> = (0..4).map(|_| admin.connect()).collect();
     for stream in &mut stuck {

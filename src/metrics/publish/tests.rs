@@ -122,10 +122,45 @@ fn upstream_life_is_counted() {
 fn upstream_is_up_when_readiness_says_so() {
     let registry = registry();
     expect(&registry, r#"tenantry_upstream_up{upstream="main"}"#, "0");
-    registry.readiness().upstream_up(0);
+    registry.readiness().primaries_are(0, 1, vec![1, 2]);
+    registry.readiness().primary_up(0, (0, 1));
+    registry.readiness().primary_failed(0, 2, "refused");
     expect(&registry, r#"tenantry_upstream_up{upstream="main"}"#, "1");
-    registry.readiness().upstream_down(0, "reset");
+    expect(&registry, r#"tenantry_upstream_primaries_away{upstream="main"}"#, "1");
+    registry.readiness().primary_down(0, 1, "reset");
     expect(&registry, r#"tenantry_upstream_up{upstream="main"}"#, "0");
+    expect(&registry, r#"tenantry_upstream_primaries_away{upstream="main"}"#, "2");
+}
+
+#[test]
+fn topology_is_shown_as_it_was_last_told() {
+    let registry = registry();
+    assert!(!registry.render().contains("\ntenantry_topology_nodes{"));
+    let figures = TopologyFigures {
+        refreshes: 7,
+        changes: 2,
+        age: Duration::from_millis(1500),
+        nodes: [3, 2],
+        unserved: 100,
+    };
+    registry.topologies_are([Some(TopologyFigures { refreshes: 6, nodes: [2, 2], ..figures })]);
+    registry.topologies_are([Some(figures)]);
+    expect(&registry, r#"tenantry_topology_refreshes_total{upstream="main"}"#, "7");
+    expect(&registry, r#"tenantry_topology_changes_total{upstream="main"}"#, "2");
+    expect(&registry, r#"tenantry_topology_age_seconds{upstream="main"}"#, "1.5");
+    expect(&registry, r#"tenantry_topology_nodes{upstream="main",role="primary"}"#, "3");
+    expect(&registry, r#"tenantry_topology_nodes{upstream="main",role="replica"}"#, "2");
+    expect(&registry, r#"tenantry_topology_unserved_slots{upstream="main"}"#, "100");
+}
+
+#[test]
+fn requests_that_are_sent_again_are_counted_by_their_cause() {
+    let registry = registry();
+    let (mut worker, mut publisher) = (registry.worker(), registry.publisher());
+    worker.request_again(0, ResendCause::Ask);
+    publisher.publish(&mut worker);
+    expect(&registry, r#"tenantry_upstream_requests_resent_total{upstream="main",cause="ask"}"#, "1");
+    expect(&registry, r#"tenantry_upstream_requests_resent_total{upstream="main",cause="moved"}"#, "0");
 }
 
 #[test]
@@ -167,6 +202,9 @@ fn busy_registry() -> Registry {
     }
     worker.tenant_violation(0);
     publisher.publish(&mut worker);
+    let age = Duration::from_secs(1);
+    let figures = TopologyFigures { refreshes: 1, changes: 1, age, nodes: [1, 1], unserved: 0 };
+    registry.topologies_are([Some(figures)]);
     registry
 }
 
