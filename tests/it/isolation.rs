@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialogue::{Act, Line, lines, shown, shown_unordered};
 use crate::notation::{Scenario, scenarios};
-use crate::servers::{Proxy, RedisServer, Setup};
+use crate::servers::{Kind, Proxy, RedisServer, Setup};
 use crate::texts::NOT_YET;
 use crate::wire::{Client, NoFrame, Tree, command, show};
 use stage::{Databases, Stage, await_blocked};
@@ -48,17 +48,22 @@ fn the_list_of_attempts_is_long_and_has_no_title_twice() {
 
 #[test]
 fn no_attempt_shows_or_changes_anything_of_another_tenant() {
-    try_all(Databases::Virtual);
+    try_all(Kind::Standalone, Databases::Virtual);
+}
+
+#[test]
+fn nor_does_one_where_sentinels_say_which_server_it_is() {
+    try_all(Kind::Sentinel, Databases::Virtual);
 }
 
 #[test]
 fn nor_does_one_where_tenants_share_the_databases_of_the_server() {
-    try_all(Databases::Native);
+    try_all(Kind::Standalone, Databases::Native);
 }
 
-fn try_all(databases: Databases) {
-    let mut inhabited = Stage::with_globex(databases);
-    let mut deserted = Stage::without_globex(databases);
+fn try_all(kind: Kind, databases: Databases) {
+    let mut inhabited = Stage::with_globex(kind, databases);
+    let mut deserted = Stage::without_globex(kind, databases);
     let mut failures = 0;
     let is_virtual = matches!(databases, Databases::Virtual);
     for attempt in attempts().iter().filter(|one| is_virtual || one.circumstance("virtual").is_none()) {
@@ -80,7 +85,7 @@ fn try_all(databases: Databases) {
 /// Not in the table, since Redis does not let a client end such a pause.
 #[test]
 fn a_tenant_that_pauses_all_its_clients_pauses_nobody_else() {
-    let mut stage = Stage::with_globex(Databases::Virtual);
+    let mut stage = Stage::with_globex(Kind::Standalone, Databases::Virtual);
     let (mut acme, mut paused) = (stage.acme(false, false), stage.acme(false, false));
     assert_eq!("+OK\\r\\n", acme.ask("CLIENT PAUSE 3600000 ALL"));
     paused.send(&command(&["GET", "k"]));

@@ -2,8 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use crate::servers::{Proxy, RedisServer};
+use crate::servers::{
+    Deployment, Kind, Protocol, RedisServer, on_every_deployment, on_every_deployment_and_protocol,
+};
 use crate::wire::{Client, Tree, command, show, words};
+
+on_every_deployment_and_protocol! {
+    each_tenant_and_each_database_has_a_keyspace_of_its_own,
+    keys_are_moved_and_copied_between_the_databases_of_a_tenant,
+}
+
+on_every_deployment! {
+    a_scan_misses_no_key_while_the_upstream_grows,
+    a_flush_deletes_what_is_the_tenants_and_nothing_else,
+    a_flush_is_completed_although_its_client_has_gone,
+    malformed_requests_are_refused_in_the_servers_words,
+}
 
 /// Stores `prefix0`, `prefix1`, … with one request.
 fn store(client: &mut Client, prefix: &str, count: usize) {
@@ -30,23 +44,17 @@ fn scanned(client: &mut Client, options: &str) -> BTreeSet<String> {
     }
 }
 
-/// The keys that the upstream itself has.
-fn upstream_keys(redis: &RedisServer, pattern: &str) -> BTreeSet<String> {
-    names(&Tree::of(&redis.client().call(&["KEYS", pattern]))).collect()
-}
-
 fn numbered(prefix: &str, count: usize) -> BTreeSet<String> {
     (0..count).map(|number| format!("{prefix}{number}")).collect()
 }
 
-#[test]
-fn each_tenant_and_each_database_has_a_keyspace_of_its_own() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
-    let (mut acme, mut globex) = (proxy.acme(), proxy.globex());
-    store(&mut redis.client(), "acmeother:", 500);
+fn each_tenant_and_each_database_has_a_keyspace_of_its_own(kind: Kind, protocol: Protocol) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
+    let (mut acme, mut globex) = (protocol.connect(proxy.acme_port()), protocol.connect(proxy.globex_port()));
+    deployment.store(&numbered("acmeother:", 500));
     assert_eq!(":0\\r\\n", acme.ask("DBSIZE"));
-    assert_eq!("$-1\\r\\n", acme.ask("RANDOMKEY"));
+    assert_eq!(protocol.null(), acme.ask("RANDOMKEY"));
     store(&mut acme, "a", 30);
     store(&mut globex, "g", 2_000);
     acme.ask("SELECT 1");
@@ -62,14 +70,12 @@ fn each_tenant_and_each_database_has_a_keyspace_of_its_own() {
     assert_eq!(numbered("a", 10), scanned(&mut acme, " COUNT 3 MATCH a?"));
     assert_eq!(BTreeSet::new(), scanned(&mut acme, " TYPE list"));
     assert_eq!(numbered("a2", 10), names(&Tree::of(&acme.call(&["KEYS", "a2?"]))).collect());
-    let resp3 = Client::tcp_resp3(proxy.acme_port()).ask("KEYS none");
-    assert_eq!("*0\\r\\n", resp3);
+    assert_eq!("*0\\r\\n", acme.ask("KEYS none"));
 }
 
-#[test]
-fn a_scan_misses_no_key_while_the_upstream_grows() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn a_scan_misses_no_key_while_the_upstream_grows(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let mut acme = proxy.acme();
     store(&mut acme, "a", 3_000);
     let growing = {
@@ -95,64 +101,61 @@ fn a_scan_misses_no_key_while_the_upstream_grows() {
     assert_eq!(":13000\\r\\n", acme.ask("DBSIZE"));
 }
 
-#[test]
-fn a_flush_deletes_what_is_the_tenants_and_nothing_else() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn a_flush_deletes_what_is_the_tenants_and_nothing_else(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let (mut acme, mut globex) = (proxy.acme(), proxy.globex());
-    store(&mut redis.client(), "acmeother:", 100);
+    deployment.store(&numbered("acmeother:", 100));
     store(&mut globex, "g", 100);
     store(&mut acme, "a", 2_500);
     acme.ask("SELECT 1");
     store(&mut acme, "b", 100);
     assert_eq!("+OK\\r\\n", acme.ask("FLUSHDB ASYNC"));
     assert_eq!(":0\\r\\n", acme.ask("DBSIZE"));
-    assert_eq!(2_500, upstream_keys(&redis, "acme:*").len());
+    assert_eq!(2_500, deployment.keys_with("acme:").len());
     store(&mut acme, "b", 100);
     assert_eq!("+OK\\r\\n", acme.ask("FLUSHALL"));
     let left: BTreeSet<String> = &numbered("acmeother:", 100) | &numbered("globex:g", 100);
-    assert_eq!(left, upstream_keys(&redis, "*"));
+    assert_eq!(left, deployment.keys());
 }
 
-#[test]
-fn a_flush_is_completed_although_its_client_has_gone() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn a_flush_is_completed_although_its_client_has_gone(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let mut acme = proxy.acme();
     store(&mut acme, "a", 20_000);
     acme.send(&words("FLUSHALL"));
     drop(acme);
-    proxy.wait_for("the keys to go", || upstream_keys(&redis, "acme*").is_empty());
+    proxy.wait_for("the keys to go", || deployment.keys_with("acme").is_empty());
 }
 
-#[test]
-fn keys_are_moved_and_copied_between_the_databases_of_a_tenant() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
-    let mut acme = proxy.acme();
+fn keys_are_moved_and_copied_between_the_databases_of_a_tenant(kind: Kind, protocol: Protocol) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
+    let mut acme = protocol.connect(proxy.acme_port());
+    // With a hash tag, so that a key is in one slot whatever its database.
     for (line, expected) in [
-        ("SET k v EX 1000", "+OK\\r\\n"),
-        ("COPY k k DB 2", ":1\\r\\n"),
-        ("COPY k c DB 1 DB 2", ":1\\r\\n"),
-        ("COPY k c DB 2", ":0\\r\\n"),
-        ("COPY k c DB 2 REPLACE", ":1\\r\\n"),
-        ("MOVE k 2", ":0\\r\\n"),
-        ("MOVE k 3", ":1\\r\\n"),
-        ("MOVE k 3", ":0\\r\\n"),
-        ("EXISTS k", ":0\\r\\n"),
+        ("SET {k} v EX 1000", "+OK\\r\\n"),
+        ("COPY {k} {k} DB 2", ":1\\r\\n"),
+        ("COPY {k} c{k} DB 1 DB 2", ":1\\r\\n"),
+        ("COPY {k} c{k} DB 2", ":0\\r\\n"),
+        ("COPY {k} c{k} DB 2 REPLACE", ":1\\r\\n"),
+        ("MOVE {k} 2", ":0\\r\\n"),
+        ("MOVE {k} 3", ":1\\r\\n"),
+        ("MOVE {k} 3", ":0\\r\\n"),
+        ("EXISTS {k}", ":0\\r\\n"),
     ] {
         assert_eq!(expected, acme.ask(line), "{line}");
     }
-    let expected = ["acme@2:c", "acme@2:k", "acme@3:k"].map(str::to_owned);
-    assert_eq!(BTreeSet::from(expected), upstream_keys(&redis, "*"));
+    let expected = ["acme@2:c{k}", "acme@2:{k}", "acme@3:{k}"].map(str::to_owned);
+    assert_eq!(BTreeSet::from(expected), deployment.keys());
     acme.ask("SELECT 3");
-    assert_eq!(":1\\r\\n", acme.ask("PERSIST k"), "a moved key keeps its time to live");
+    assert_eq!(":1\\r\\n", acme.ask("PERSIST {k}"), "a moved key keeps its time to live");
 }
 
-#[test]
-fn malformed_requests_are_refused_in_the_servers_words() {
-    let (direct, shared) = (RedisServer::start(), RedisServer::start());
-    let proxy = Proxy::before(&shared);
+fn malformed_requests_are_refused_in_the_servers_words(kind: Kind) {
+    let (direct, shared) = (RedisServer::start(), Deployment::start(kind));
+    let proxy = shared.proxy();
     let (mut direct, mut acme) = (direct.client(), proxy.acme());
     for line in [
         "SCAN abc",
@@ -183,22 +186,22 @@ fn malformed_requests_are_refused_in_the_servers_words() {
         "RANDOMKEY x",
         "FLUSHDB x",
         "FLUSHALL ASYNC SYNC",
-        "MOVE k",
-        "MOVE k 0",
-        "MOVE k 16",
-        "MOVE k -1",
-        "MOVE k 01",
-        "MOVE k x",
-        "MOVE k 2147483648",
-        "MOVE nothing 1",
-        "COPY k k DB 0",
-        "COPY k k DB 1 DB 0",
-        "COPY k k DB",
-        "COPY k k DB 16 FOO",
-        "COPY k k DB x FOO",
-        "COPY k k DB 99999999999",
-        "COPY k k REPLACE FOO",
-        "COPY nothing k DB 1",
+        "MOVE {k}",
+        "MOVE {k} 0",
+        "MOVE {k} 16",
+        "MOVE {k} -1",
+        "MOVE {k} 01",
+        "MOVE {k} x",
+        "MOVE {k} 2147483648",
+        "MOVE nothing{k} 1",
+        "COPY {k} {k} DB 0",
+        "COPY {k} {k} DB 1 DB 0",
+        "COPY {k} {k} DB",
+        "COPY {k} {k} DB 16 FOO",
+        "COPY {k} {k} DB x FOO",
+        "COPY {k} {k} DB 99999999999",
+        "COPY {k} {k} REPLACE FOO",
+        "COPY nothing{k} {k} DB 1",
     ] {
         assert_eq!(direct.ask(line), acme.ask(line), "{line}");
     }

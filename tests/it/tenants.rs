@@ -1,7 +1,9 @@
 //! Who a connection belongs to, what it keeps for itself, and where its keys are in the upstream.
 
-use crate::servers::{Proxy, RedisServer};
-use crate::wire::{Client, Tree, command, show, words};
+use crate::servers::{
+    Deployment, Kind, Protocol, Proxy, RedisServer, on_every_deployment, on_every_deployment_and_protocol,
+};
+use crate::wire::{Client, command, show, words};
 
 /// A Redis whose default user may do nothing and which knows the user of the proxy's configuration.
 fn redis_with_users() -> RedisServer {
@@ -23,18 +25,32 @@ fn redis_with_users() -> RedisServer {
     ])
 }
 
-/// All stored names, sorted.
-fn keys(redis: &RedisServer) -> String {
-    let reply = Tree::of(&redis.client().call(&["KEYS", "*"]));
-    let mut names: Vec<String> = reply.elements().iter().map(|name| show(name.payload())).collect();
-    names.sort();
-    names.join(" ")
+on_every_deployment_and_protocol! {
+    databases_are_namespaces_of_their_own,
+    two_tenants_at_work_at_once_read_their_own_data,
 }
 
-#[test]
-fn listener_binds_to_its_tenant() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+on_every_deployment! {
+    listener_binds_to_its_tenant,
+    user_binds_to_his_tenant,
+    hello_binds_and_changes_the_protocol_at_once_or_does_neither,
+    reset_forgets_user_name_database_and_protocol,
+    session_commands_answer_as_in_redis,
+    client_reply_holds_replies_back_as_in_redis,
+    user_may_have_a_database_of_his_own,
+    features_of_a_tenant_do_not_see_each_other,
+    messages_reach_the_channel_of_the_tenant_only,
+    slow_commands_are_in_the_log_of_the_tenant_that_sent_them_whatever_their_reply,
+}
+
+/// All stored names, sorted.
+fn keys(deployment: &Deployment) -> String {
+    deployment.keys().into_iter().collect::<Vec<_>>().join(" ")
+}
+
+fn listener_binds_to_its_tenant(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let (mut acme, mut globex, mut socket) = (proxy.acme(), proxy.globex(), proxy.acme_by_socket());
     assert_eq!("+OK\\r\\n", acme.ask("SET k acme's"));
     assert_eq!("$-1\\r\\n", globex.ask("GET k"));
@@ -42,7 +58,7 @@ fn listener_binds_to_its_tenant() {
     assert_eq!("$6\\r\\nacme\\'s\\r\\n", acme.ask("GET k"));
     assert_eq!("$6\\r\\nacme\\'s\\r\\n", socket.ask("GET k"));
     assert_eq!(":1\\r\\n", globex.ask("DEL k acme:k"));
-    assert_eq!("acme:k", keys(&redis));
+    assert_eq!("acme:k", keys(&deployment));
 }
 
 #[test]
@@ -117,18 +133,17 @@ const NUMBERS: [&str; 20] = [
     "19",
 ];
 
-#[test]
-fn user_binds_to_his_tenant() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn user_binds_to_his_tenant(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let mut client = proxy.open();
     assert_eq!("+OK\\r\\n", client.ask("AUTH globex globex-secret"));
     assert_eq!("+OK\\r\\n", client.ask("SET k 1"));
-    assert_eq!("globex:k", keys(&redis));
+    assert_eq!("globex:k", keys(&deployment));
     assert_eq!("+OK\\r\\n", client.ask("AUTH acme acme-secret"));
     assert_eq!("$-1\\r\\n", client.ask("GET k"));
     assert_eq!("+OK\\r\\n", client.ask("SET k 2"));
-    assert_eq!("acme:k globex:k", keys(&redis));
+    assert_eq!("acme:k globex:k", keys(&deployment));
     assert!(client.ask("AUTH globex wrong").starts_with("-WRONGPASS "));
     assert_eq!("$1\\r\\n2\\r\\n", client.ask("GET k"), "a failed AUTH leaves the binding");
 }
@@ -143,10 +158,9 @@ fn user_may_also_change_the_tenant_of_a_bound_listener() {
     assert_eq!("$-1\\r\\n", client.ask("GET k"));
 }
 
-#[test]
-fn hello_binds_and_changes_the_protocol_at_once_or_does_neither() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn hello_binds_and_changes_the_protocol_at_once_or_does_neither(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let mut client = proxy.open();
     assert!(client.ask("HELLO 3 AUTH globex wrong").starts_with("-WRONGPASS "));
     assert!(client.ask("GET k").starts_with("-NOAUTH "));
@@ -160,13 +174,12 @@ fn hello_binds_and_changes_the_protocol_at_once_or_does_neither() {
     assert!(client.ask("HELLO 2 AUTH globex wrong").starts_with("-WRONGPASS "));
     assert_eq!("_\\r\\n", client.ask("GET k"), "a refused HELLO leaves the protocol");
     assert_eq!("+OK\\r\\n", client.ask("SET k v"));
-    assert_eq!("globex:k", keys(&redis));
+    assert_eq!("globex:k", keys(&deployment));
 }
 
-#[test]
-fn reset_forgets_user_name_database_and_protocol() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn reset_forgets_user_name_database_and_protocol(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let mut client = proxy.open();
     assert!(client.ask("HELLO 3 AUTH globex globex-secret SETNAME me").starts_with('%'));
     assert_eq!("+OK\\r\\n", client.ask("SELECT 4"));
@@ -176,13 +189,13 @@ fn reset_forgets_user_name_database_and_protocol() {
     assert_eq!("$-1\\r\\n", client.ask("GET k"), "RESP2 again");
     assert_eq!("$-1\\r\\n", client.ask("CLIENT GETNAME"));
     assert_eq!("+OK\\r\\n", client.ask("SET k v"));
-    assert_eq!("globex:k", keys(&redis));
+    assert_eq!("globex:k", keys(&deployment));
 
     let mut bound = proxy.acme();
     assert_eq!("+OK\\r\\n", bound.ask("SELECT 4"));
     assert_eq!("+RESET\\r\\n", bound.ask("RESET"));
     assert_eq!("+OK\\r\\n", bound.ask("SET k v"));
-    assert_eq!("acme:k globex:k", keys(&redis));
+    assert_eq!("acme:k globex:k", keys(&deployment));
 }
 
 /// One session from its first command to its last.
@@ -258,10 +271,9 @@ const SESSION: &[&str] = &[
     "QUIT",
 ];
 
-#[test]
-fn session_commands_answer_as_in_redis() {
-    let (own, shared) = (RedisServer::start(), RedisServer::start());
-    let proxy = Proxy::before(&shared);
+fn session_commands_answer_as_in_redis(kind: Kind) {
+    let (own, shared) = (RedisServer::start(), Deployment::start(kind));
+    let proxy = shared.proxy();
     let (mut direct, mut acme) = (own.client(), proxy.acme());
     for line in SESSION {
         assert_eq!(direct.ask(line), acme.ask(line), "{line:?}");
@@ -269,10 +281,9 @@ fn session_commands_answer_as_in_redis() {
     assert_eq!("", show(&acme.until_closed()));
 }
 
-#[test]
-fn client_reply_holds_replies_back_as_in_redis() {
-    let (own, shared) = (RedisServer::start(), RedisServer::start());
-    let proxy = Proxy::before(&shared);
+fn client_reply_holds_replies_back_as_in_redis(kind: Kind) {
+    let (own, shared) = (RedisServer::start(), Deployment::start(kind));
+    let proxy = shared.proxy();
     let scripts: [&[&str]; 7] = [
         &["CLIENT REPLY OFF", "PING", "SET a 1", "NOSUCH", "GET a", "CLIENT REPLY ON", "GET a"],
         &["CLIENT REPLY SKIP", "PING", "PING second", "GET a"],
@@ -306,49 +317,45 @@ fn client_id_is_a_positive_number_that_grows() {
     assert_eq!(one, id(&mut first), "it stays");
 }
 
-#[test]
-fn databases_are_namespaces_of_their_own() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
-    let mut acme = proxy.acme();
+fn databases_are_namespaces_of_their_own(kind: Kind, protocol: Protocol) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
+    let mut acme = protocol.connect(proxy.acme_port());
     for database in ["0", "1", "15"] {
         assert_eq!("+OK\\r\\n", show(&acme.call(&["SELECT", database])));
-        assert_eq!("$-1\\r\\n", acme.ask("GET k"));
+        assert_eq!(protocol.null(), acme.ask("GET k"));
         assert_eq!("+OK\\r\\n", show(&acme.call(&["SET", "k", database])));
     }
     assert_eq!("+OK\\r\\n", acme.ask("SELECT 1"));
     assert_eq!("$1\\r\\n1\\r\\n", acme.ask("GET k"));
-    assert_eq!("acme:k acme@15:k acme@1:k", keys(&redis));
+    assert_eq!("acme:k acme@15:k acme@1:k", keys(&deployment));
 }
 
-#[test]
-fn user_may_have_a_database_of_his_own() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn user_may_have_a_database_of_his_own(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let mut archive = proxy.open();
     assert_eq!("+OK\\r\\n", archive.ask("AUTH archive reports-secret"));
     assert_eq!("+OK\\r\\n", archive.ask("SET k v"));
-    assert_eq!("acme@3:k", keys(&redis));
+    assert_eq!("acme@3:k", keys(&deployment));
 }
 
-#[test]
-fn features_of_a_tenant_do_not_see_each_other() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+fn features_of_a_tenant_do_not_see_each_other(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let (mut reports, mut cache) = (proxy.open(), proxy.open());
     assert_eq!("+OK\\r\\n", reports.ask("AUTH reports reports-secret"));
     assert_eq!("+OK\\r\\n", cache.ask("AUTH cache reports-secret"));
     assert_eq!("+OK\\r\\n", reports.ask("SET k v"));
     assert_eq!("$-1\\r\\n", cache.ask("GET k"));
     assert_eq!("+OK\\r\\n", cache.ask("SET k w"));
-    assert_eq!("initech:cache:k initech:reports:k", keys(&redis));
+    assert_eq!("initech:cache:k initech:reports:k", keys(&deployment));
 }
 
-#[test]
-fn two_tenants_at_work_at_once_read_their_own_data() {
+fn two_tenants_at_work_at_once_read_their_own_data(kind: Kind, protocol: Protocol) {
     const ROUNDS: usize = 2_000;
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
     let work = |mut client: Client, mine: &'static str| {
         std::thread::spawn(move || {
             for round in 0..ROUNDS {
@@ -356,29 +363,30 @@ fn two_tenants_at_work_at_once_read_their_own_data() {
                 let pipeline = [
                     command(&["SET", "k", &value]),
                     command(&["GET", "k"]),
-                    command(&["RPUSH", "l", &value]),
-                    command(&["LMPOP", "2", "empty", "l", "LEFT"]),
+                    command(&["RPUSH", "{l}", &value]),
+                    command(&["LMPOP", "2", "empty{l}", "{l}", "LEFT"]),
                 ];
                 client.send(&pipeline.concat());
                 let replies: Vec<String> = client.frames(4).iter().map(|frame| show(frame)).collect();
                 let bulk = format!("${}\\r\\n{value}\\r\\n", value.len());
-                let popped = format!("*2\\r\\n$1\\r\\nl\\r\\n*1\\r\\n{bulk}");
+                let popped = format!("*2\\r\\n$3\\r\\n{{l}}\\r\\n*1\\r\\n{bulk}");
                 assert_eq!(vec!["+OK\\r\\n".to_owned(), bulk, ":1\\r\\n".to_owned(), popped], replies);
             }
         })
     };
-    let workers = [work(proxy.acme(), "a"), work(proxy.globex(), "g")];
+    let workers =
+        [work(protocol.connect(proxy.acme_port()), "a"), work(protocol.connect(proxy.globex_port()), "g")];
     for worker in workers {
         worker.join().expect("both tenants read what they wrote");
     }
-    assert_eq!("acme:k globex:k", keys(&redis));
+    assert_eq!("acme:k globex:k", keys(&deployment));
 }
 
-#[test]
-fn messages_reach_the_channel_of_the_tenant_only() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
-    let (mut all, mut own) = (redis.client(), redis.client());
+fn messages_reach_the_channel_of_the_tenant_only(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
+    // Where the tenant's channels are.
+    let [mut all, mut own] = [(); 2].map(|()| deployment.client_for("acme:"));
     assert_eq!("*3\\r\\n$9\\r\\nsubscribe\\r\\n$4\\r\\nnews\\r\\n:1\\r\\n", all.ask("SUBSCRIBE news"));
     assert_eq!(
         "*3\\r\\n$9\\r\\nsubscribe\\r\\n$9\\r\\nacme:news\\r\\n:1\\r\\n",
@@ -388,20 +396,23 @@ fn messages_reach_the_channel_of_the_tenant_only() {
     assert_eq!(":1\\r\\n", acme.ask("PUBLISH news hello"));
     assert_eq!("*3\\r\\n$7\\r\\nmessage\\r\\n$9\\r\\nacme:news\\r\\n$5\\r\\nhello\\r\\n", show(&own.frame()));
     assert_eq!("*2\\r\\n$4\\r\\nnews\\r\\n:1\\r\\n", acme.ask("PUBSUB NUMSUB news"));
+    assert_eq!(
+        "*4\\r\\n$4\\r\\nnews\\r\\n:1\\r\\n$4\\r\\nnews\\r\\n:1\\r\\n",
+        acme.ask("PUBSUB NUMSUB news news")
+    );
     assert_eq!("*2\\r\\n$4\\r\\nnews\\r\\n:0\\r\\n", proxy.globex().ask("PUBSUB NUMSUB news"));
 }
 
-#[test]
-fn slow_commands_are_in_the_log_of_the_tenant_that_sent_them_whatever_their_reply() {
-    let redis = RedisServer::start();
-    let proxy = Proxy::before(&redis);
-    let (mut acme, mut direct) = (proxy.acme(), redis.client());
+fn slow_commands_are_in_the_log_of_the_tenant_that_sent_them_whatever_their_reply(kind: Kind) {
+    let deployment = Deployment::start(kind);
+    let proxy = deployment.proxy();
+    let (mut acme, mut direct) = (proxy.acme(), deployment.client_for("acme:{k}"));
     direct.ask("CLIENT PAUSE 60 WRITE");
-    acme.send(&[words("SET k v"), words("AUTH globex globex-secret")].concat());
+    acme.send(&[words("SET {k} v"), words("AUTH globex globex-secret")].concat());
     assert_eq!("+OK\\r\\n+OK\\r\\n", acme.frames(2).iter().map(|frame| show(frame)).collect::<String>());
     assert_eq!(":0\\r\\n", acme.ask("SLOWLOG LEN"));
     acme.ask("RESET");
-    for request in ["SET k v", "LMPOP 1 l LEFT", "INCR k"] {
+    for request in ["SET {k} v", "LMPOP 1 l{k} LEFT", "INCR {k}"] {
         direct.ask("CLIENT PAUSE 60 WRITE");
         acme.ask(request);
     }

@@ -1,8 +1,8 @@
-//! A Redis, the proxy before it, and what is stored there when an attempt begins.
+//! A Redis, alone or watched by Sentinels, the proxy before it, and what is stored there when an attempt begins.
 
 use super::bystanders::Bystanders;
 use crate::dialogue::{Act, await_text};
-use crate::servers::{Proxy, RedisServer, Setup};
+use crate::servers::{Deployment, Kind, Proxy, Setup};
 use crate::wire::{Client, Tree, show, words};
 
 /// Acme's keys, by their logical names.
@@ -73,7 +73,7 @@ pub(super) enum Databases {
 
 /// Where an attempt is played.
 pub(super) struct Stage {
-    redis: RedisServer,
+    deployment: Deployment,
     /// None where acme has the Redis to itself.
     proxy: Option<Proxy>,
     store: Client,
@@ -88,8 +88,8 @@ pub(super) struct Stage {
 
 impl Stage {
     /// A proxy and a tenant that has data and clients.
-    pub(super) fn with_globex(databases: Databases) -> Self {
-        let mut stage = Self::of(Some(databases));
+    pub(super) fn with_globex(kind: Kind, databases: Databases) -> Self {
+        let mut stage = Self::of(kind, Some(databases));
         // So many digits do not occur by chance.
         let secret = format!("{:016x}", fastrand::u64(u64::MAX / 16..));
         let fill = |text: &str| text.replace("{secret}", &secret);
@@ -105,24 +105,25 @@ impl Stage {
     }
 
     /// A proxy that only acme uses.
-    pub(super) fn without_globex(databases: Databases) -> Self {
-        Self::of(Some(databases))
+    pub(super) fn without_globex(kind: Kind, databases: Databases) -> Self {
+        Self::of(kind, Some(databases))
     }
 
     /// A Redis that acme has to itself.
     pub(super) fn direct() -> Self {
-        Self::of(None)
+        Self::of(Kind::Standalone, None)
     }
 
-    fn of(databases: Option<Databases>) -> Self {
-        let redis = RedisServer::start_with(&OPTIONS);
+    fn of(kind: Kind, databases: Option<Databases>) -> Self {
+        let deployment = Deployment::start_with(kind, &OPTIONS);
         let proxy = databases.map(|databases| {
             let top_lines = match databases {
                 Databases::Virtual => "",
                 Databases::Native => "databases = \"native\"",
             };
-            Proxy::start(&Setup { max_bulk: "1MiB", top_lines, ..Setup::for_upstream(redis.url()) })
+            Proxy::start(&Setup { max_bulk: "1MiB", top_lines, ..Setup::for_upstream(deployment.url()) })
         });
+        let redis = deployment.only();
         let mut store = redis.client();
         let pipeline = "*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n".repeat(50_000);
         let big_pipeline = "*2\\r\\n$3\\r\\nGET\\r\\n$3\\r\\nbig\\r\\n".repeat(40);
@@ -135,7 +136,7 @@ impl Stage {
             ("{big-pipeline}", big_pipeline),
             ("{redis-port}", redis.port.to_string()),
         ];
-        Self { redis, proxy, store, bystanders: None, known, marks: Vec::new(), before: Vec::new() }
+        Self { deployment, proxy, store, bystanders: None, known, marks: Vec::new(), before: Vec::new() }
     }
 
     /// Connects globex' clients, and notes by which numbers and addresses they are known.
@@ -193,9 +194,10 @@ impl Stage {
     fn marks_of_the_server(&mut self) -> Vec<Vec<u8>> {
         let identity = text(&mut self.store, "INFO server");
         let run = identity.lines().find_map(|line| line.strip_prefix("run_id:")).expect("it has one");
-        let socket = self.redis.socket();
+        let redis = self.deployment.only();
+        let socket = redis.socket();
         let directory = socket.parent().expect("a socket is in a directory").display().to_string();
-        let port = self.redis.port;
+        let port = redis.port;
         [run.to_owned(), directory, format!("tcp_port:{port}"), format!("127.0.0.1:{port}")]
             .map(String::into_bytes)
             .into_iter()
@@ -228,7 +230,8 @@ impl Stage {
     /// A connection of acme's.
     pub(super) fn acme(&self, is_stranger: bool, is_resp3: bool) -> Client {
         let Some(proxy) = &self.proxy else {
-            return if is_resp3 { Client::tcp_resp3(self.redis.port) } else { self.redis.client() };
+            let port = self.deployment.only().port;
+            return if is_resp3 { Client::tcp_resp3(port) } else { Client::tcp(port) };
         };
         match (is_stranger, is_resp3) {
             (true, _) => proxy.open(),
@@ -275,13 +278,14 @@ impl Stage {
     /// Everything but acme's keys: all others with their contents, and what belongs to the server.
     fn state(&mut self) -> Vec<String> {
         let mut facts = self.keys_of_others();
-        let questions =
-            ["CONFIG GET *", "ACL LIST", "ROLE", "FUNCTION LIST WITHCODE", "MODULE LIST", "SLOWLOG LEN"];
+        let questions = ["CONFIG GET *", "ACL LIST", "FUNCTION LIST WITHCODE", "MODULE LIST", "SLOWLOG LEN"];
         for question in questions {
             let answer = ask(&mut self.store, question);
             facts.extend(Tree::of(&answer).elements().iter().map(|part| format!("{question}: {part:?}")));
             facts.push(format!("{question}: {} bytes", answer.len()));
         }
+        // How far replicas have come is its own business.
+        facts.push(format!("ROLE: {:?}", Tree::of(&ask(&mut self.store, "ROLE")).elements().first()));
         let stalls = Tree::of(&ask(&mut self.store, "LATENCY LATEST")).elements().is_empty();
         let script = self.fill("SCRIPT EXISTS {sha}");
         facts.push(format!("no stalls: {stalls}, scripts: {}", self.store.ask(&script)));
