@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::exceptions::Exceptions;
 use super::grammar::Grammar;
+use super::place::Place;
 use super::scenes::Playwright;
 use super::script::name_of;
 use crate::servers::{Proxy, RedisServer};
@@ -214,7 +215,7 @@ fn every_command_of_the_server_is_drawn_or_refused_by_design() {
 
 #[test]
 fn sessions_have_every_command_that_is_drawn() {
-    let mut playwright = Playwright::new(1);
+    let mut playwright = Playwright::new(Place::Standalone, 1);
     let mut missing: BTreeSet<String> = Grammar::read().commands.into_keys().collect();
     missing.remove("unknown");
     missing.extend(IN_SESSIONS.iter().map(ToString::to_string));
@@ -269,7 +270,7 @@ fn commands_that_are_not_drawn_in_transactions_abort_them() {
     let proxy = Proxy::before(&shared);
     let mut direct = own.client();
     let mut wrong = Vec::new();
-    for name in Exceptions::read().refused_in_transactions() {
+    for name in Exceptions::of(Place::Standalone).refused_in_transactions() {
         let mut acme = proxy.acme();
         assert_eq!("+OK\\r\\n", acme.ask("MULTI"));
         let reply = show(&acme.call(&argv_of(name, &mut direct)));

@@ -134,10 +134,12 @@ pub(super) fn untangled(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     all
 }
 
-/// What a connection hears in its own order, apart from the rest: lines of MONITOR, and invalidations if their
-/// place is not certain.
-fn is_apart(frame: &[u8], tells_apart: bool) -> bool {
-    is_monitor_line(frame) || (tells_apart && is_invalidation(frame))
+/// What a connection hears in no certain place among the other frames, besides lines of MONITOR.
+#[derive(Clone, Copy)]
+pub(super) struct Apart {
+    pub(super) invalidations: bool,
+    /// Those of several channels in no certain order, either.
+    pub(super) messages: bool,
 }
 
 /// Told of keys, or that all keys are invalid; in RESP3, or as a message to a redirection's target.
@@ -158,11 +160,29 @@ fn invalidates_all(frame: &[u8]) -> bool {
 }
 
 /// What is heard apart goes last.
-pub(super) fn set_apart(frames: Vec<Vec<u8>>, tells_apart: bool) -> Vec<Vec<u8>> {
-    let (apart, rest): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| is_apart(frame, tells_apart));
-    let (lines, invalidations): (Vec<_>, Vec<_>) =
-        apart.into_iter().partition(|frame| is_monitor_line(frame));
-    [rest, invalidations, lines].concat()
+pub(super) fn set_apart(frames: Vec<Vec<u8>>, apart: Apart) -> Vec<Vec<u8>> {
+    let (lines, rest): (Vec<_>, Vec<_>) = frames.into_iter().partition(|frame| is_monitor_line(frame));
+    let (invalidations, rest): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|frame| apart.invalidations && is_invalidation(frame));
+    let (mut messages, rest): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|frame| apart.messages && channel_of(frame).is_some());
+    messages.sort_by_key(|frame| channel_of(frame).map(|channel| (event_of(&channel, frame), channel)));
+    [rest, messages, invalidations, lines].concat()
+}
+
+/// What is told if the channel has events of many keys: several nodes tell it then.
+fn event_of(channel: &[u8], frame: &[u8]) -> Option<Vec<u8>> {
+    channel.starts_with(b"__keyevent@").then(|| frame.to_vec())
+}
+
+/// The channel of a message.
+fn channel_of(frame: &[u8]) -> Option<Vec<u8>> {
+    let place = match unasked(frame)?.as_str() {
+        "message" | "smessage" => 1,
+        "pmessage" => 2,
+        _ => return None,
+    };
+    Some(Tree::of(frame).elements()[place].payload().to_vec())
 }
 
 /// The first frame that differs; `ids` are those of the two casts.

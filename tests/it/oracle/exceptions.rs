@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::script::Session;
+use super::place::Place;
+use super::script::{Session, name_of};
 
 /// What a comparison may overlook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,31 +57,42 @@ pub(super) struct Exceptions {
     not_with_notifications: BTreeSet<&'static str>,
     not_with_tracking: BTreeSet<&'static str>,
     not_with_monitor: BTreeSet<&'static str>,
+    not_at_all: BTreeSet<&'static str>,
+    without_patterns: BTreeSet<&'static str>,
 }
 
 impl Exceptions {
-    /// Reads the file that lies beside this one.
-    pub(super) fn read() -> Self {
+    /// Reads what the file that lies beside this one says of a place.
+    pub(super) fn of(place: Place) -> Self {
         let mut exceptions = Self {
             rules: BTreeMap::new(),
             not_in_transactions: BTreeSet::new(),
             not_with_notifications: BTreeSet::new(),
             not_with_tracking: BTreeSet::new(),
             not_with_monitor: BTreeSet::new(),
+            not_at_all: BTreeSet::new(),
+            without_patterns: BTreeSet::new(),
         };
         let lines = include_str!("exceptions.txt").lines();
         for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let columns: Vec<&str> = line.split('|').map(str::trim).collect();
             let [command, rule, reason] = columns[..] else { panic!("three columns, not `{line}`") };
             assert!(!reason.is_empty(), "an exception has a reason: {line}");
+            let (rule, condition) = rule.split_once(", ").map_or((rule, None), |(rule, at)| (rule, Some(at)));
+            if condition.is_some_and(|condition| !place.is(condition)) {
+                continue;
+            }
             let is_new = match rule {
                 "not in MULTI" => exceptions.not_in_transactions.insert(command),
                 "no notifications" => exceptions.not_with_notifications.insert(command),
                 "no tracking" => exceptions.not_with_tracking.insert(command),
                 "no monitor" => exceptions.not_with_monitor.insert(command),
+                "not drawn" => exceptions.not_at_all.insert(command),
+                "no patterns" => exceptions.without_patterns.insert(command),
                 // These are about states of a session; play.rs and ear.rs know them.
                 "apart" | "alone" | "one speaker" | "not while tied" => true,
-                _ => exceptions.rules.insert(command, likeness(rule)).is_none(),
+                // What holds in one place only comes last.
+                _ => exceptions.rules.insert(command, likeness(rule)).is_none() || condition.is_some(),
             };
             assert!(is_new, "{command} stands twice on the list");
         }
@@ -102,6 +114,15 @@ impl Exceptions {
         (session.has_notifications && self.not_with_notifications.contains(command))
             || (session.says("CLIENT TRACKING") && self.not_with_tracking.contains(command))
             || (session.says("MONITOR") && self.not_with_monitor.contains(command))
+    }
+
+    /// Whether a command, by its name, is not drawn in this place.
+    pub(super) fn is_out_of_place(&self, argv: &[Vec<u8>]) -> bool {
+        let name = name_of(argv);
+        let has_pattern =
+            || argv.iter().any(|word| [&b"BY"[..], b"GET"].iter().any(|one| word.eq_ignore_ascii_case(one)));
+        self.not_at_all.contains(name.as_str())
+            || (self.without_patterns.contains(name.as_str()) && has_pattern())
     }
 
     /// How replies of a command are compared.

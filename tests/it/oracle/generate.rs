@@ -57,8 +57,7 @@ const STRAYS: [&[u8]; 14] = [
 ];
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
-        let grammar = Grammar::read();
+    pub(super) fn new(grammar: Grammar, seed: u64) -> Self {
         let commands = grammar.commands.keys().cloned().collect();
         let mut every_key: Vec<_> = grammar.keys_with_data().cloned().collect();
         every_key.extend(grammar.keys["missing"].iter().cloned());

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::iter::Peekable;
 
+use super::place::Place;
+use super::sides::place_of_key;
+use super::slots::TAG;
+
 /// The shape of a piece of a command line.
 #[derive(Debug)]
 pub(super) enum Shape {
@@ -108,6 +112,41 @@ impl Grammar {
         for line in text.lines().filter(|line| line.starts_with("slot ")) {
             let tokens = tokens(line);
             self.take_line(&tokens[0], &tokens[1..]);
+        }
+    }
+
+    /// The grammar for a place: where keys lie in several slots, each has a second name with a hash tag, under
+    /// which it holds the same. That one is drawn twice as often, so that several keys are often in one slot.
+    pub(super) fn of(place: Place) -> Self {
+        let mut grammar = Self::read();
+        if place == Place::Spread {
+            grammar.give_second_names();
+        }
+        grammar
+    }
+
+    fn give_second_names(&mut self) {
+        let tagged = |key: &Vec<u8>| [TAG, key].concat();
+        for (_, keys) in self.keys.iter_mut().filter(|(kind, _)| *kind != "odd") {
+            let second: Vec<_> = keys.iter().map(tagged).collect();
+            keys.extend(second.iter().cloned().chain(second.clone()));
+        }
+        let with_tag = |argv: &Vec<Vec<u8>>| {
+            let mut argv = argv.clone();
+            let place = place_of_key(&argv);
+            argv[place] = tagged(&argv[place]);
+            argv
+        };
+        let second: Vec<_> = self.load.iter().map(with_tag).collect();
+        self.load.extend(second);
+    }
+
+    /// Gives the values of slots that are keys second names as well.
+    pub(super) fn give_second_names_to(&mut self, slots: &[&str]) {
+        for name in slots {
+            let values = self.slots.get_mut(*name).expect("the slot exists");
+            let second: Vec<_> = values.good.iter().map(|key| [TAG, key].concat()).collect();
+            values.good.extend(second.iter().cloned().chain(second.clone()));
         }
     }
 

@@ -1,7 +1,9 @@
 //! The oracle: what a tenant reads through the proxy is what a Redis of its own would have said.
 //!
-//! One Redis holds only tenant `acme`'s data under its logical names and is asked directly. Another holds the
-//! same data under `acme:` and a second tenant's look-alikes under `globex:`, and is asked through the proxy.
+//! One Redis, the measure, holds only tenant `acme`'s data under its logical names and is asked directly. Another
+//! holds the same data under `acme:` and a second tenant's look-alikes under `globex:`, and is asked through the
+//! proxy. The measure is always a single server, since that is what a client may think it speaks to; the other may be
+//! any deployment (`place.rs`).
 //! Commands are drawn from `grammar.txt`, sent to both, and the replies must be the same bytes; after every
 //! epoch the stored data must be the same as well, and the second tenant's data untouched.
 //!
@@ -23,25 +25,33 @@ mod generate;
 mod grammar;
 mod identity;
 mod neighbour;
+mod place;
 mod play;
 mod run;
 mod scenes;
 mod script;
 mod sides;
+mod slots;
 mod stage;
+mod store;
 
-use crate::servers::{Proxy, RedisServer};
+use crate::servers::{Deployment, Proxy, RedisServer};
 use neighbour::Neighbour;
+use place::{Place, in_every_place};
 use play::Play;
 use run::{Bystander, Run};
 use sides::Side;
 use stage::{Door, Stage};
+use store::Store;
 
 /// Commands drawn when nothing else is asked for.
 const DEFAULT_CASES: u64 = 20_000;
 
-/// Sessions played when nothing else is asked for.
+/// Sessions played before a single server when nothing else is asked for.
 const DEFAULT_SESSIONS: u64 = 2_000;
+
+/// Sessions played in every other place.
+const SESSIONS_ELSEWHERE: u64 = 500;
 
 /// Any number will do; a fixed one makes a red run red again.
 const DEFAULT_SEED: u64 = 0x7e4a_4712_0001;
@@ -53,42 +63,61 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
+fn cases() -> u64 {
+    setting("TENANTRY_ORACLE_CASES", DEFAULT_CASES)
+}
+
+fn sessions(place: Place) -> u64 {
+    let default = if place == Place::Standalone { DEFAULT_SESSIONS } else { SESSIONS_ELSEWHERE };
+    setting("TENANTRY_ORACLE_SESSIONS", default)
+}
+
+fn seed() -> u64 {
+    setting("TENANTRY_ORACLE_SEED", DEFAULT_SEED)
+}
+
+/// The side of the measure, for single commands.
+fn direct(own: &RedisServer) -> Side {
+    Side::new("direct", own.port, Store::of_server(own), b"")
+}
+
+/// The other one: tenant `acme`.
+fn proxied(proxy: &Proxy, deployment: &Deployment, place: Place) -> Side {
+    Side::new("proxied", proxy.acme_port(), Store::of(deployment), place.acme())
+}
+
 /// If this fails, the generator draws something that two servers answer differently, and the oracle proves
 /// nothing about the proxy until that is repaired.
 #[test]
 fn two_servers_answer_generated_commands_alike() {
     let (one, other) = (RedisServer::start(), RedisServer::start());
-    let left = Side::new("first", one.port, one.client(), b"");
-    let right = Side::new("second", other.port, other.client(), b"");
-    let cases = setting("TENANTRY_ORACLE_CASES", DEFAULT_CASES);
-    Run::new(left, right, Bystander::Nobody, setting("TENANTRY_ORACLE_SEED", DEFAULT_SEED)).draw(cases);
+    let place = Place::Standalone;
+    Run::new(direct(&one), direct(&other), place, Bystander::Nobody, seed()).draw(cases());
 }
 
-#[test]
-fn tenant_behind_the_proxy_reads_what_a_redis_of_its_own_would_say() {
-    let (own, shared) = (RedisServer::start(), RedisServer::start());
-    let proxy = Proxy::before(&shared);
-    let left = Side::new("direct", own.port, own.client(), b"");
-    let right = Side::new("proxied", proxy.acme_port(), shared.client(), b"acme:");
-    let cases = setting("TENANTRY_ORACLE_CASES", DEFAULT_CASES);
-    Run::new(left, right, Bystander::Globex, setting("TENANTRY_ORACLE_SEED", DEFAULT_SEED)).draw(cases);
+in_every_place! { tenant_behind_the_proxy_reads_what_a_redis_of_its_own_would_say }
+
+fn tenant_behind_the_proxy_reads_what_a_redis_of_its_own_would_say(place: Place) {
+    let (own, shared) = (RedisServer::start(), place.deploy());
+    let proxy = place.proxy(&shared);
+    let right = proxied(&proxy, &shared, place);
+    Run::new(direct(&own), right, place, Bystander::Globex, seed()).draw(cases());
 }
+
+in_every_place! { two_tenants_at_work_at_once_read_what_a_redis_of_their_own_would_say }
 
 /// The same, twice at once: two tenants on the proxy's shared upstream connections, each compared with a
 /// Redis of its own. A reply that goes to the wrong one of them is a difference.
-#[test]
-fn two_tenants_at_work_at_once_read_what_a_redis_of_their_own_would_say() {
-    let shared = RedisServer::start();
-    let proxy = Proxy::before(&shared);
+fn two_tenants_at_work_at_once_read_what_a_redis_of_their_own_would_say(place: Place) {
+    let shared = place.deploy();
+    let proxy = place.proxy(&shared);
     let own = [RedisServer::start(), RedisServer::start()];
-    let cases = setting("TENANTRY_ORACLE_CASES", DEFAULT_CASES) / 2;
-    let seed = setting("TENANTRY_ORACLE_SEED", DEFAULT_SEED);
     std::thread::scope(|scope| {
-        let tenants = [(proxy.acme_port(), &b"acme:"[..]), (proxy.globex_port(), b"globex:")];
+        let tenants = [(proxy.acme_port(), place.acme()), (proxy.globex_port(), place.globex())];
         for (index, (port, prefix)) in tenants.into_iter().enumerate() {
-            let left = Side::new("direct", own[index].port, own[index].client(), b"");
-            let right = Side::new("proxied", port, shared.client(), prefix);
-            scope.spawn(move || Run::new(left, right, Bystander::AtWork, seed ^ (1 << index)).draw(cases));
+            let right = Side::new("proxied", port, Store::of(&shared), prefix);
+            let run = Run::new(direct(&own[index]), right, place, Bystander::AtWork, seed() ^ (1 << index));
+            scope.spawn(move || run.draw(cases() / 2));
         }
     });
 }
@@ -98,19 +127,19 @@ fn two_tenants_at_work_at_once_read_what_a_redis_of_their_own_would_say() {
 #[test]
 fn two_servers_answer_generated_sessions_alike() {
     let (one, other) = (RedisServer::start(), RedisServer::start());
-    let left = Stage::new("first", Door::Socket(one.socket()), one.client(), None);
-    let right = Stage::new("second", Door::Socket(other.socket()), other.client(), None);
-    let sessions = setting("TENANTRY_ORACLE_SESSIONS", DEFAULT_SESSIONS);
-    Play::new(left, right, None, setting("TENANTRY_ORACLE_SEED", DEFAULT_SEED)).run(sessions);
+    let left = Stage::new("first", Door::Socket(one.socket()), Store::of_server(&one), None);
+    let right = Stage::new("second", Door::Socket(other.socket()), Store::of_server(&other), None);
+    Play::new(left, right, Place::Standalone, None, seed()).run(sessions(Place::Standalone));
 }
 
-#[test]
-fn tenant_behind_the_proxy_has_sessions_as_with_a_redis_of_its_own() {
-    let (own, shared) = (RedisServer::start(), RedisServer::start());
-    let proxy = Proxy::before(&shared);
-    let neighbour = Neighbour::new(&proxy, &shared);
-    let left = Stage::new("direct", Door::Socket(own.socket()), own.client(), None);
-    let right = Stage::new("proxied", Door::Port(proxy.acme_port()), shared.client(), Some("acme"));
-    let sessions = setting("TENANTRY_ORACLE_SESSIONS", DEFAULT_SESSIONS);
-    Play::new(left, right, Some(neighbour), setting("TENANTRY_ORACLE_SEED", DEFAULT_SEED)).run(sessions);
+in_every_place! { tenant_behind_the_proxy_has_sessions_as_with_a_redis_of_its_own }
+
+fn tenant_behind_the_proxy_has_sessions_as_with_a_redis_of_its_own(place: Place) {
+    let (own, shared) = (RedisServer::start(), place.deploy());
+    let proxy = place.proxy(&shared);
+    let neighbour = Neighbour::new(&proxy, Store::of(&shared), place);
+    let left = Stage::new("direct", Door::Socket(own.socket()), Store::of_server(&own), None);
+    let door = Door::Port(proxy.acme_port());
+    let right = Stage::new("proxied", door, Store::of(&shared), Some(place.acme_stem()));
+    Play::new(left, right, place, Some(neighbour), seed()).run(sessions(place));
 }

@@ -2,32 +2,34 @@
 //! channel who is told of every key that changes. Nobody may touch the ones, and nothing may reach the other.
 
 use super::grammar::Grammar;
+use super::place::Place;
 use super::sides::{self, Snapshot};
-use crate::servers::{Proxy, RedisServer};
+use super::store::Store;
+use crate::servers::Proxy;
 use crate::wire::{Client, Tree, show};
-
-const PREFIX: &[u8] = b"globex:";
 
 pub(super) struct Neighbour {
     subscriber: Client,
     publisher: Client,
-    store: Client,
+    store: Store,
+    place: Place,
     untouched: Snapshot,
 }
 
 impl Neighbour {
     /// Tenant `globex`, who holds look-alikes of the data of the grammar.
-    pub(super) fn new(proxy: &Proxy, redis: &RedisServer) -> Self {
-        let mut store = redis.client();
-        sides::load_look_alikes(&mut store, &Grammar::read(), PREFIX);
-        let untouched = sides::dump_of(&mut store, PREFIX);
+    pub(super) fn new(proxy: &Proxy, mut store: Store, place: Place) -> Self {
+        sides::load_look_alikes(&mut store, &Grammar::read(), place.globex());
+        let untouched = sides::dump_of(&mut store, place.globex());
         let mut subscriber = Client::tcp_resp3(proxy.globex_port());
-        assert_eq!("+OK\\r\\n", subscriber.ask("CLIENT TRACKING ON BCAST"));
+        if !place.is_cluster() {
+            assert_eq!("+OK\\r\\n", subscriber.ask("CLIENT TRACKING ON BCAST"));
+        }
         assert_eq!(
             ">3\\r\\n$10\\r\\npsubscribe\\r\\n$1\\r\\n*\\r\\n:1\\r\\n",
             subscriber.ask("PSUBSCRIBE *")
         );
-        Self { subscriber, publisher: proxy.globex(), store, untouched }
+        Self { subscriber, publisher: proxy.globex(), store, place, untouched }
     }
 
     /// What the subscriber heard before a message of his own tenant; that must be nothing.
@@ -43,11 +45,13 @@ impl Neighbour {
 
     /// What has become of his data, and of data that belongs to nobody.
     pub(super) fn damage(&mut self) -> Vec<String> {
-        let now = sides::dump_of(&mut self.store, PREFIX);
+        let (globex, stem) = (self.place.globex(), self.place.acme_stem());
+        let now = sides::dump_of(&mut self.store, globex);
         let mut damage = sides::differences(&self.untouched, &now);
-        let is_owned =
-            |key: &Vec<u8>| [PREFIX, b"acme:", b"acme@"].iter().any(|prefix| key.starts_with(prefix));
-        let stray = sides::keys_of(&mut self.store).into_iter().filter(|key| !is_owned(key));
+        let own = format!("{stem}@");
+        let owned = [globex, self.place.acme(), own.as_bytes()];
+        let is_owned = |key: &Vec<u8>| owned.iter().any(|prefix| key.starts_with(prefix));
+        let stray = self.store.keys().into_iter().filter(|key| !is_owned(key));
         damage.extend(stray.map(|key| format!("a key without a prefix: {}", show(&key))));
         damage
     }

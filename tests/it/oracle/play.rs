@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::chance::{depends_on_chance, depends_on_data};
 use super::coverage;
-use super::ear::{Answer, Ear, first_difference, set_apart, untangled};
+use super::ear::{Answer, Apart, Ear, first_difference, set_apart, untangled};
 use super::exceptions::{Exceptions, Likeness};
 use super::neighbour::Neighbour;
+use super::place::Place;
 use super::scenes::Playwright;
 use super::script::{Session, Step, name_of};
+use super::slots::Bond;
 use super::stage::{Cast, Heard, Stage, Stored};
 use crate::wire::show;
 
@@ -46,6 +48,7 @@ fn different<T: PartialEq + Debug>(place: &str, left: &T, right: &T) -> Option<D
 pub(super) struct Play {
     playwright: Playwright,
     exceptions: Exceptions,
+    place: Place,
     seed: u64,
     left: Stage,
     right: Stage,
@@ -62,10 +65,10 @@ struct Performance {
     left: Cast,
     right: Cast,
     ears: Vec<Ear>,
+    bonds: Vec<Bond>,
     patience: Duration,
     pause: Pause,
-    /// Invalidations are compared apart from other frames.
-    tells_apart: bool,
+    apart: Apart,
 }
 
 /// What `CLIENT PAUSE` has done. In which order several connections go on after it is not promised, so only one
@@ -94,10 +97,17 @@ impl Pause {
 }
 
 impl Play {
-    pub(super) fn new(left: Stage, right: Stage, neighbour: Option<Neighbour>, seed: u64) -> Self {
+    pub(super) fn new(
+        left: Stage,
+        right: Stage,
+        place: Place,
+        neighbour: Option<Neighbour>,
+        seed: u64,
+    ) -> Self {
         let mut play = Self {
-            playwright: Playwright::new(seed),
-            exceptions: Exceptions::read(),
+            playwright: Playwright::new(place, seed),
+            exceptions: Exceptions::of(place),
+            place,
             seed,
             left,
             right,
@@ -111,7 +121,7 @@ impl Play {
         play.left.learn_data(&generator.grammar);
         play.right.learn_data(&generator.grammar);
         play.left.prepare(false);
-        generator.take_dumps(&mut play.left.store);
+        generator.take_dumps(play.left.store.only());
         play
     }
 
@@ -141,13 +151,19 @@ impl Play {
             left: self.left.open(session, LONG_PATIENCE),
             right: self.right.open(session, patience),
             ears: session.speaks_resp3.iter().map(|_| Ear::default()).collect(),
+            bonds: vec![Bond::default(); session.speaks_resp3.len()],
             patience,
             pause: Pause::None,
-            tells_apart: session.tells_apart(),
+            apart: Apart { invalidations: session.tells_apart(), messages: self.place.is_cluster() },
         };
         for (index, step) in session.steps.iter().enumerate() {
-            let is_unfit = self.is_left_out(step, session) || self.is_unfit(step, &performance.left);
-            if !is_unfit && let Some(difference) = self.take_step(step, &mut performance) {
+            let is_unfit = self.is_left_out(step, session)
+                || self.is_unfit(step, &performance.left)
+                || self.is_cross_slot(step, &mut performance);
+            if !is_unfit
+                && performance.pause.lets_speak(step)
+                && let Some(difference) = self.take_step(step, &mut performance)
+            {
                 return Some((index, difference));
             }
         }
@@ -156,10 +172,7 @@ impl Play {
     }
 
     fn take_step(&mut self, step: &Step, performance: &mut Performance) -> Option<Difference> {
-        let Performance { left, right, ears, pause, .. } = performance;
-        if !pause.lets_speak(step) {
-            return None;
-        }
+        let Performance { left, right, ears, .. } = performance;
         let likeness = |argv| self.exceptions.likeness_of(&name_of(argv));
         let drops_keys = step.commands.iter().any(|argv| likeness(argv) == Likeness::KeysBeforeNull);
         left.drops_keys |= drops_keys;
@@ -176,7 +189,7 @@ impl Play {
 
     /// What everybody hears until nothing more follows from what was sent last.
     fn compare(&mut self, step: Option<&Step>, performance: &mut Performance) -> Option<Difference> {
-        let Performance { left, right, ears, patience, pause, tells_apart } = performance;
+        let Performance { left, right, ears, patience, pause, apart, .. } = performance;
         let (blocked, expected) = self.left.settle(left);
         let mut expected: Vec<Heard> = expected.iter().map(|frames| untangled(frames)).collect();
         let mut heard: Vec<Heard> =
@@ -185,7 +198,7 @@ impl Play {
             left.follow_scan(step, &mut expected);
             right.follow_scan(step, &mut heard);
         }
-        let as_compared = |frames| set_apart(frames, *tells_apart);
+        let as_compared = |frames| set_apart(frames, *apart);
         let expected: Vec<Heard> = expected.into_iter().map(as_compared).collect();
         let heard: Vec<Heard> = heard.into_iter().map(as_compared).collect();
         for (index, ear) in ears.iter_mut().enumerate() {
@@ -264,7 +277,21 @@ impl Play {
     fn is_left_out(&self, step: &Step, session: &Session) -> bool {
         (step.says("HELLO") && session.watches(step.speaker))
             || (step.commands.len() > 1 && step.says("RESET") && session.tells_apart())
+            || step.commands.iter().any(|argv| self.exceptions.is_out_of_place(argv))
             || step.commands.iter().any(|argv| self.exceptions.is_left_out_of(session, &name_of(argv)))
+    }
+
+    /// Whether a step has what is refused because its keys lie in several slots.
+    fn is_cross_slot(&mut self, step: &Step, performance: &mut Performance) -> bool {
+        if self.place != Place::Spread {
+            return false;
+        }
+        let bond = &mut performance.bonds[step.speaker];
+        bond.begin_step(self.left.moment_of(&performance.left.ids[step.speaker]).database());
+        let after = bond.after(&step.commands, self.place.acme_stem(), self.left.store.only());
+        let is_refused = after.is_none();
+        *bond = after.unwrap_or_else(|| bond.clone());
+        is_refused
     }
 
     /// Whether a step is left out, because two servers may answer it differently at this moment, or because it
@@ -288,7 +315,7 @@ impl Play {
                     return true;
                 }
             }
-            if coverage::is_refused(&name_of(argv)) || depends_on_chance(argv, &mut self.left.store) {
+            if coverage::is_refused(&name_of(argv)) || depends_on_chance(argv, self.left.store.only()) {
                 return true;
             }
             in_transaction |= argv[0].eq_ignore_ascii_case(b"MULTI");
@@ -350,7 +377,7 @@ impl Play {
         /// What a server without a cluster, a monitor of latencies, or users always refuses.
         const ALWAYS_REFUSED: [&str; 3] = ["CLUSTER ", "LATENCY GRAPH", "AUTH"];
         assert!(self.reports.is_empty(), "{}", self.summary());
-        let mut in_vain = coverage::commands_of(&mut self.left.store);
+        let mut in_vain = coverage::commands_of(self.left.store.only());
         in_vain.retain(|name| {
             let sent = self.sent.get(name).copied().unwrap_or(0);
             let is_refused = ALWAYS_REFUSED.iter().any(|refused| name.starts_with(refused));

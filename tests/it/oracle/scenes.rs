@@ -1,7 +1,8 @@
 //! Reads `scenes.txt` and weaves sessions from its scenes.
 
 use super::generate::Generator;
-use super::grammar::{Shape, shape};
+use super::grammar::{Grammar, Shape, shape};
+use super::place::Place;
 use super::script::{Argv, Session, Step, name_of};
 
 /// A few lines that belong together: a transaction, a subscriber and his publisher.
@@ -59,10 +60,13 @@ const NEVER_MISCOUNTED: [&str; 16] = [
 ];
 
 impl Playwright {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(place: Place, seed: u64) -> Self {
         let text = include_str!("scenes.txt");
-        let mut generator = Generator::new(seed);
+        let mut generator = Generator::new(Grammar::of(place), seed);
         generator.grammar.take_slots(text);
+        if place == Place::Spread {
+            generator.grammar.give_second_names_to(&["queue", "zqueue"]);
+        }
         let (mut scenes, mut raffle) = (Vec::new(), Vec::new());
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("slot ")) {
             if let Some(title) = line.strip_prefix("scene ") {

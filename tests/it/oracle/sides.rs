@@ -6,6 +6,7 @@ use super::compare::are_alike;
 use super::exceptions::Likeness;
 use super::generate::Case;
 use super::grammar::{Grammar, quote};
+use super::store::Store;
 use crate::wire::{Client, NoFrame, Tree, show};
 
 /// Keys of a server with everything about them that must stay the same.
@@ -19,15 +20,21 @@ pub(super) struct Side {
     port: u16,
     resp2: Client,
     resp3: Client,
-    /// A connection to the Redis behind it.
-    pub(super) store: Client,
+    /// The Redis behind it.
+    pub(super) store: Store,
     /// What stored names of this side's data begin with.
     prefix: &'static [u8],
 }
 
 impl Side {
-    pub(super) fn new(name: &'static str, port: u16, store: Client, prefix: &'static [u8]) -> Self {
+    pub(super) fn new(name: &'static str, port: u16, store: Store, prefix: &'static [u8]) -> Self {
         Self { name, port, resp2: Client::tcp(port), resp3: Client::tcp_resp3(port), store, prefix }
+    }
+
+    /// The prefix without its separator.
+    pub(super) fn stem(&self) -> &'static str {
+        let prefix = std::str::from_utf8(self.prefix).expect("prefixes are text");
+        prefix.strip_suffix(':').unwrap_or(prefix)
     }
 
     /// Sends one case and returns its reply.
@@ -46,16 +53,13 @@ impl Side {
 
     /// Removes everything behind this side, whoever it belongs to.
     pub(super) fn clear(&mut self) {
-        assert_eq!(b"+OK\r\n".to_vec(), self.store.call(&["FLUSHALL"]));
+        self.store.order(&["FLUSHALL"]);
     }
 
     /// Removes what is stored under this side's prefix.
     pub(super) fn clear_own(&mut self) {
-        let own = keys_of(&mut self.store).into_iter().filter(|key| key.starts_with(self.prefix));
-        let argv: Vec<Vec<u8>> = std::iter::once(b"DEL".to_vec()).chain(own).collect();
-        if argv.len() > 1 {
-            assert_eq!(format!(":{}\r\n", argv.len() - 1).into_bytes(), self.store.call(&argv));
-        }
+        let own = self.store.keys().into_iter().filter(|key| key.starts_with(self.prefix)).collect();
+        self.store.delete(own);
     }
 
     /// Loads the data of the grammar under this side's prefix.
@@ -65,40 +69,45 @@ impl Side {
 
     /// All data of this side under the names its client uses.
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        keys_of(&mut self.store)
+        self.store
+            .keys()
             .into_iter()
             .filter_map(|key| {
-                Some((key.strip_prefix(self.prefix)?.to_vec(), contents(&mut self.store, &key)))
+                Some((key.strip_prefix(self.prefix)?.to_vec(), contents(self.store.owner(&key), &key)))
             })
             .collect()
     }
 }
 
 /// Loads the data of the grammar with `prefix` before every key.
-pub(super) fn load(store: &mut Client, grammar: &Grammar, prefix: &[u8]) {
-    for argv in load_commands(grammar, prefix) {
-        let reply = store.call(&argv);
-        assert!(!reply.starts_with(b"-"), "{} cannot be loaded: {}", quote(&argv[1]), show(&reply));
-    }
+pub(super) fn load(store: &mut Store, grammar: &Grammar, prefix: &[u8]) {
+    let load = store.load_of(load_commands(grammar, prefix));
+    let failed = store.send(&load).into_iter().find(|reply| reply.starts_with(b"-"));
+    assert_eq!(None, failed.map(|reply| show(&reply)), "the data cannot be loaded");
 }
 
 /// The commands that load the data of the grammar with `prefix` before every key.
 pub(super) fn load_commands(grammar: &Grammar, prefix: &[u8]) -> impl Iterator<Item = Vec<Vec<u8>>> {
     grammar.load.iter().map(move |argv| {
         let mut argv = argv.clone();
-        let place = match argv[0].as_slice() {
-            b"XGROUP" => 2,
-            b"XREADGROUP" => argv.len() - 2,
-            _ => 1,
-        };
+        let place = place_of_key(&argv);
         argv[place] = [prefix, &argv[place]].concat();
         argv
     })
 }
 
+/// Where a command of the tests' own has its key.
+pub(super) fn place_of_key(argv: &[Vec<u8>]) -> usize {
+    match argv[0].as_slice() {
+        b"XGROUP" | b"DEBUG" => 2,
+        b"XREADGROUP" => argv.len() - 2,
+        _ => 1,
+    }
+}
+
 /// Loads keys of the same names for a tenant nobody asks for: of the same types but with other contents, and
 /// something under every name that is missing for the tenant under test.
-pub(super) fn load_look_alikes(store: &mut Client, grammar: &Grammar, prefix: &[u8]) {
+pub(super) fn load_look_alikes(store: &mut Store, grammar: &Grammar, prefix: &[u8]) {
     load(store, grammar, prefix);
     for (kind, keys) in &grammar.keys {
         for key in keys {
@@ -113,26 +122,20 @@ pub(super) fn load_look_alikes(store: &mut Client, grammar: &Grammar, prefix: &[
                 _ => vec![b"APPEND", &key, b"of somebody else"],
             };
             // A name may stand under two kinds; then the second change is refused, and the first is enough.
-            store.call(&change);
+            store.owner(&key).call(&change);
         }
     }
 }
 
 /// What a key that must not change looks like.
-pub(super) fn dump_of(store: &mut Client, prefix: &[u8]) -> Snapshot {
-    let keys = keys_of(store).into_iter().filter(|key| key.starts_with(prefix));
+pub(super) fn dump_of(store: &mut Store, prefix: &[u8]) -> Snapshot {
+    let keys = store.keys().into_iter().filter(|key| key.starts_with(prefix));
     let mut dump = Snapshot::new();
     for key in keys {
-        let facts = [b"DUMP".as_slice(), b"PEXPIRETIME"].map(|command| store.call(&[command, &key]));
+        let facts = [b"DUMP".as_slice(), b"PEXPIRETIME"].map(|fact| store.owner(&key).call(&[fact, &key]));
         dump.insert(key, facts.to_vec());
     }
     dump
-}
-
-/// Every key of a server.
-pub(super) fn keys_of(store: &mut Client) -> Vec<Vec<u8>> {
-    let reply = Tree::of(&store.call(&["KEYS", "*"]));
-    reply.elements().iter().map(|key| key.payload().to_vec()).collect()
 }
 
 fn contents(store: &mut Client, key: &[u8]) -> Vec<Vec<u8>> {

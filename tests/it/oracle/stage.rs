@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::ear::invalidates_keys;
 use super::grammar::{Grammar, quote};
 use super::script::{Argv, Session, Step, name_of};
+use super::store::{Load, Store};
 use crate::servers::now;
 use crate::wire::{Client, NoFrame, Tree, command, show};
 
@@ -82,7 +83,12 @@ impl Moment {
     }
 
     pub(super) fn is_in_first_database(&self) -> bool {
-        self.0.contains(" db=0 ")
+        self.database() == 0
+    }
+
+    pub(super) fn database(&self) -> usize {
+        let rest = self.0.split_once(" db=").and_then(|(_, rest)| rest.split(' ').next());
+        rest.and_then(|number| number.parse().ok()).unwrap_or_default()
     }
 }
 
@@ -93,12 +99,11 @@ pub(super) struct Stage {
     door: Door,
     /// A connection of the tenant that takes no part in sessions.
     usher: Client,
-    /// A connection to the Redis behind it.
-    pub(super) store: Client,
-    /// The tenant whose names are stored with a prefix; nobody on a Redis of one's own.
-    tenant: Option<&'static str>,
-    data: Vec<u8>,
-    loads: usize,
+    /// The Redis behind it.
+    pub(super) store: Store,
+    /// What the prefixes of the tenant's names begin with; a Redis of one's own has none.
+    stem: Option<&'static str>,
+    data: Option<Load>,
     /// Connections of subscribers that are not the session's.
     subscribed_before: usize,
 }
@@ -116,30 +121,27 @@ pub(super) struct Cast {
 }
 
 impl Stage {
-    pub(super) fn new(name: &'static str, door: Door, store: Client, tenant: Option<&'static str>) -> Self {
+    pub(super) fn new(name: &'static str, door: Door, store: Store, stem: Option<&'static str>) -> Self {
         let usher = door.open();
-        let mut stage =
-            Self { name, door, usher, store, tenant, data: Vec::new(), loads: 0, subscribed_before: 0 };
+        let mut stage = Self { name, door, usher, store, stem, data: None, subscribed_before: 0 };
         stage.subscribed_before = stage.subscribers();
         // Whether a command was slow is chance.
-        assert_eq!("+OK\\r\\n", stage.store.ask("CONFIG SET slowlog-log-slower-than -1"));
+        stage.store.order(&["CONFIG", "SET", "slowlog-log-slower-than", "-1"]);
         stage
     }
 
     /// What loads the data of the grammar, as one pipeline.
     pub(super) fn learn_data(&mut self, grammar: &Grammar) {
         let prefix = self.prefix_of(0);
-        self.loads = grammar.load.len();
-        self.data =
-            super::sides::load_commands(grammar, prefix.as_bytes()).flat_map(|argv| command(&argv)).collect();
+        self.data = Some(self.store.load_of(super::sides::load_commands(grammar, prefix.as_bytes())));
     }
 
     /// What stored names of a database begin with.
-    fn prefix_of(&self, database: usize) -> String {
-        match (self.tenant, database) {
+    pub(super) fn prefix_of(&self, database: usize) -> String {
+        match (self.stem, database) {
             (None, _) => String::new(),
-            (Some(tenant), 0) => format!("{tenant}:"),
-            (Some(tenant), database) => format!("{tenant}@{database}:"),
+            (Some(stem), 0) => format!("{stem}:"),
+            (Some(stem), database) => format!("{stem}@{database}:"),
         }
     }
 
@@ -148,26 +150,22 @@ impl Stage {
         assert_eq!("+OK\\r\\n", self.usher.ask("CLIENT UNPAUSE"));
         self.await_quiet();
         self.clear();
-        self.store.send(&self.data);
-        let failed = self.store.frames(self.loads).into_iter().find(|reply| reply.starts_with(b"-"));
+        let data = self.data.as_ref().expect("the data was learnt");
+        let failed = self.store.send(data).into_iter().find(|reply| reply.starts_with(b"-"));
         assert_eq!(None, failed.map(|reply| show(&reply)), "the data cannot be loaded");
         let events = if has_notifications { "KEA" } else { "" };
-        let reply = self.store.call(&["CONFIG", "SET", "notify-keyspace-events", events]);
-        assert_eq!("+OK\\r\\n", show(&reply));
+        self.store.order(&["CONFIG", "SET", "notify-keyspace-events", events]);
     }
 
     fn clear(&mut self) {
-        if self.tenant.is_none() {
-            assert_eq!("+OK\\r\\n", self.store.ask("FLUSHALL"));
+        if self.stem.is_none() {
+            self.store.order(&["FLUSHALL"]);
             return;
         }
         let own: Vec<String> = DATABASES.map(|database| self.prefix_of(database)).into();
         let is_own = |key: &Vec<u8>| own.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
-        let keys = super::sides::keys_of(&mut self.store).into_iter().filter(is_own);
-        let argv: Vec<Vec<u8>> = std::iter::once(b"DEL".to_vec()).chain(keys).collect();
-        if argv.len() > 1 {
-            self.store.call(&argv);
-        }
+        let keys = self.store.keys().into_iter().filter(is_own).collect();
+        self.store.delete(keys);
     }
 
     /// Waits until connections of earlier sessions are gone from the server.
@@ -180,13 +178,14 @@ impl Stage {
     }
 
     fn subscribers(&mut self) -> usize {
-        let reply = self.store.call(&["CLIENT", "LIST", "TYPE", "pubsub"]);
-        String::from_utf8_lossy(Tree::of(&reply).payload()).lines().count()
+        let replies = self.store.call_each("CLIENT LIST TYPE pubsub");
+        let lines = |reply: &Vec<u8>| String::from_utf8_lossy(Tree::of(reply).payload()).lines().count();
+        replies.iter().map(lines).sum()
     }
 
     /// A number that `INFO clients` tells.
     fn clients_in(&mut self, field: &str) -> usize {
-        number_in(&self.store.call(&["INFO", "clients"]), field)
+        self.store.call_each("INFO clients").iter().map(|info| number_in(info, field)).sum()
     }
 
     /// Connects everybody who takes part.
@@ -218,9 +217,9 @@ impl Stage {
     /// not told the rest.
     pub(super) fn settle(&mut self, cast: &mut Cast) -> (usize, Vec<Heard>) {
         let mut all = vec![Heard::new(); cast.clients.len()];
-        self.store.call(&["PING"]);
+        self.store.only().call(&["PING"]);
         loop {
-            let clients = self.store.call(&["INFO", "clients"]);
+            let clients = self.store.only().call(&["INFO", "clients"]);
             let heard = cast.hear();
             let is_quiet = heard.iter().all(Vec::is_empty);
             all.iter_mut().zip(heard).for_each(|(all, heard)| all.extend(heard));
@@ -242,7 +241,7 @@ impl Stage {
 
     /// What the server itself says of a connection.
     pub(super) fn moment_of(&mut self, id: &[u8]) -> Moment {
-        let reply = self.store.call(&[b"CLIENT".as_slice(), b"LIST", b"ID", id]);
+        let reply = self.store.only().call(&[b"CLIENT".as_slice(), b"LIST", b"ID", id]);
         Moment(String::from_utf8_lossy(Tree::of(&reply).payload()).into_owned())
     }
 
@@ -260,26 +259,17 @@ impl Stage {
     pub(super) fn contents(&mut self) -> Vec<Stored> {
         let mut contents = Vec::new();
         for database in DATABASES {
-            if self.tenant.is_none() {
-                self.store.call(&["SELECT", &database.to_string()]);
+            if self.stem.is_none() {
+                self.store.order(&["SELECT", &database.to_string()]);
             }
             let prefix = self.prefix_of(database).into_bytes();
-            let stored: Vec<_> = super::sides::keys_of(&mut self.store)
-                .into_iter()
-                .filter(|key| key.starts_with(&prefix))
-                .collect();
-            let ask: Vec<Vec<u8>> = [b"DEBUG".to_vec(), b"DIGEST-VALUE".to_vec()]
-                .into_iter()
-                .chain(stored.iter().cloned())
-                .collect();
-            let digests = Tree::of(&self.store.call(&ask));
-            for (key, digest) in stored.iter().zip(digests.elements()) {
-                let key = key[prefix.len()..].to_vec();
-                contents.push(Stored { database, key, digest: digest.payload().to_vec() });
+            let stored = self.store.keys().into_iter().filter(|key| key.starts_with(&prefix)).collect();
+            for (key, digest) in self.store.digests(stored) {
+                contents.push(Stored { database, key: key[prefix.len()..].to_vec(), digest });
             }
         }
-        if self.tenant.is_none() {
-            self.store.call(&["SELECT", "0"]);
+        if self.stem.is_none() {
+            self.store.order(&["SELECT", "0"]);
         }
         contents
     }
