@@ -140,3 +140,25 @@ fn what_the_upstream_says_to_the_proxy_is_not_shown_to_tenants() {
     assert!(reply.starts_with(UNAVAILABLE), "{reply}");
     assert!(reply.contains(": the upstream refused the proxy; the command was not sent"), "{reply}");
 }
+
+/// A subscriber hears at once that it may not write; so does one who monitors, in the words for subscribers.
+#[test]
+fn what_a_subscriber_may_not_send_is_refused_before_a_pause_or_a_monitor_has_a_say() {
+    let redis = RedisServer::start();
+    let proxy = one_worker(&redis);
+    let refused = "-ERR Can\\'t execute \\'set\\': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+                   are allowed in this context\\r\\n";
+    for connect in [&(|| redis.client()) as &dyn Fn() -> Client, &|| proxy.acme()] {
+        let (mut subscriber, mut other) = (connect(), connect());
+        assert_eq!("+OK\\r\\n", subscriber.ask("MONITOR"));
+        subscriber.send(&[words("SUBSCRIBE news"), words("SET k v")].concat());
+        // The confirmation, a line of what the monitor says itself, and the error.
+        let heard = subscriber.frames(3);
+        assert!(heard.iter().any(|frame| show(frame) == refused), "{heard:?}");
+        assert_eq!("+OK\\r\\n", other.ask("CLIENT PAUSE 100000 WRITE"));
+        let mut paused = connect();
+        paused.ask("SUBSCRIBE news");
+        assert_eq!(refused, paused.ask("SET k v"));
+        assert_eq!("+OK\\r\\n", other.ask("CLIENT UNPAUSE"));
+    }
+}
