@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run build test bench lint clean
 
-# `make bench ARGS='--rounds 7 --workloads get64,mget10'`; `make bench ARGS=--help` lists all of it.
+# `make bench ARGS='--rounds 7 --workloads get64,mget10'`; `make bench ARGS=--cluster` measures a cluster instead;
+# `make bench ARGS=--help` lists all of it.
 ARGS ?=
 
 # Debian puts proxies where only root's PATH looks.
@@ -23,7 +24,8 @@ build: ## build the program: target/release/tenantry
 	@cargo build --release --locked
 
 test: ## run every test, against Redis servers that the tests start
-	@scripts/install-missing cc redis-server redis-cli
+	@scripts/install-missing cc redis-server redis-cli python3-venv node npm
+	@scripts/install-clients
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    cargo test --locked --doc && cargo nextest run --locked; \
 	else \

@@ -11,18 +11,25 @@
     reason = "a broken expectation ends the test; the functions around a test are test code as well"
 )]
 
+mod clients;
+mod cluster;
+mod cluster_channels;
 mod cluster_persona;
 mod commandline;
 mod cut;
+mod deployments;
 mod dev;
 mod dialogue;
+mod failover;
 mod isolation;
 mod keyspace;
 mod leases;
 mod mutations;
+mod operations;
 mod oracle;
 mod protocol;
 mod regressions;
+mod sentinel;
 mod servers;
 mod tenants;
 mod texts;
