@@ -31,8 +31,8 @@ pub(crate) struct Beside {
 
 /// Measures every target that has connections of its own for such clients.
 pub(crate) fn measure(stand: &Stand, options: &Options) -> anyhow::Result<Vec<Vec<Beside>>> {
-    let kinds = options.targets.iter().filter(|kind| !matches!(kind, Kind::Twemproxy));
-    let targets = stand.start_all(kinds)?;
+    let kinds = options.targets().iter();
+    let targets = stand.start_all(kinds.filter(|kind| **kind != Kind::Twemproxy && !kind.is_on_cluster()))?;
     for target in &targets {
         load::send_all(target.address, BESIDE_A_CROWD.preload())?;
     }

@@ -6,8 +6,11 @@
 //! ratios are taken within a round, and what is printed is the median over the rounds. The figure to trust is
 //! CPU time per command over a peer's in the same round: throughput also depends on who shares the cores.
 //!
+//! With `--cluster` the same is done with a cluster of three primaries (see [`cluster`]): clients of the cluster
+//! itself, Tenantry in front of it, and Tenantry in front of one Redis, which tells what the cluster adds.
+//!
 //! The load comes from this very process (see [`load`]): common load generators cost several times what a
-//! proxy costs and so hide the differences. Linux only, because CPU time and memory are read from `/proc`.
+//! proxy costs and so hide the differences. The exception is `redis-benchmark`, the client of a cluster. Linux only, because CPU time and memory are read from `/proc`.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -15,10 +18,12 @@
     reason = "counts become figures for people, far below the range where that loses anything"
 )]
 
+mod cluster;
 mod cost;
 mod crowd;
 mod load;
 mod options;
+mod redis_benchmark;
 mod replies;
 mod report;
 mod round;
@@ -31,31 +36,33 @@ use clap::Parser as _;
 
 use options::Options;
 use report::Report;
-use target::{Idle, Kind, Stand};
+use target::{Idle, Stand};
 
 fn main() -> anyhow::Result<()> {
     options::raise_file_limit()?;
     let options = Options::parse();
-    let stand = Stand::build(&options.targets)?;
+    let stand = Stand::build(options.targets())?;
     let mut report = Report::of_this_machine(&options);
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report.head())?;
-    for workload in &options.workloads {
+    for workload in options.workloads() {
         let rounds = round::measure(&stand, workload, &options)?;
         writeln!(out, "{}", report.workload(workload, &rounds))?;
     }
-    if options.crowd > 0 {
-        writeln!(out, "{}", Report::crowd(options.crowd, &crowd::measure(&stand, &options)?))?;
+    if !options.cluster {
+        if options.crowd > 0 {
+            writeln!(out, "{}", Report::crowd(options.crowd, &crowd::measure(&stand, &options)?))?;
+        }
+        writeln!(out, "{}", Report::idle(&measure_idle(&stand, &options)?))?;
     }
-    let idle = measure_idle(&stand, &options)?;
-    writeln!(out, "{}\n{}", Report::idle(&idle), report.summary())?;
+    writeln!(out, "{}", report.summary())?;
     Ok(())
 }
 
 fn measure_idle(stand: &Stand, options: &Options) -> anyhow::Result<Vec<Idle>> {
     let mut rows = Vec::new();
     for &connections in options.idle.iter().filter(|&&connections| connections > 0) {
-        for &kind in options.targets.iter().filter(|&&kind| kind != Kind::Direct) {
+        for &kind in options.targets().iter().filter(|kind| !kind.is_direct()) {
             eprintln!("idle: {connections} connections through {kind}");
             rows.push(stand.idle(kind, connections)?);
         }

@@ -14,7 +14,7 @@ const FILES_WANTED: usize = 32_768;
 /// Set for the process that runs under the raised limit, so that it is raised once only.
 const RAISED: &str = "TENANTRY_BENCH_RAISED";
 
-/// Measures Redis directly, through twemproxy, haproxy and Tenantry, interleaved in one run.
+/// Measures Redis directly, through twemproxy, haproxy and Tenantry, interleaved in one run; or a cluster.
 #[derive(clap::Parser)]
 pub(crate) struct Options {
     /// Rounds for each workload; the median is shown.
@@ -25,25 +25,18 @@ pub(crate) struct Options {
     #[arg(long, env = "BENCH_SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub(crate) seconds: f64,
 
-    /// Targets, separated by commas.
-    #[arg(
-        long,
-        env = "BENCH_TARGETS",
-        value_delimiter = ',',
-        value_parser = Kind::parse,
-        default_value = "direct,twemproxy,haproxy,tenantry"
-    )]
-    pub(crate) targets: Vec<Kind>,
+    /// Measures a cluster of three primaries: clients of the cluster itself, and Tenantry in front of it and of
+    /// one Redis. No idle connections and no crowd.
+    #[arg(long, env = "BENCH_CLUSTER")]
+    pub(crate) cluster: bool,
 
-    /// Workloads, separated by commas; all by default.
-    #[arg(
-        long,
-        env = "BENCH_WORKLOADS",
-        value_delimiter = ',',
-        value_parser = workload::named,
-        default_values = workload::names()
-    )]
-    pub(crate) workloads: Vec<&'static Workload>,
+    /// Targets, separated by commas; by default all of one Redis, or those of the cluster.
+    #[arg(long, env = "BENCH_TARGETS", value_delimiter = ',', value_parser = Kind::parse)]
+    targets: Vec<Kind>,
+
+    /// Workloads, separated by commas; by default all of one Redis, or those of the cluster.
+    #[arg(long, env = "BENCH_WORKLOADS", value_delimiter = ',', value_parser = workload::named)]
+    workloads: Vec<&'static Workload>,
 
     /// Numbers of idle connections to measure memory at, separated by commas; 0 for none.
     #[arg(long, env = "BENCH_IDLE", value_delimiter = ',', default_value = "1000,10000")]
@@ -56,6 +49,24 @@ pub(crate) struct Options {
     /// Given by `cargo bench` to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Options {
+    pub(crate) fn targets(&self) -> &[Kind] {
+        match (&*self.targets, self.cluster) {
+            ([], false) => &Kind::SINGLE,
+            ([], true) => &Kind::CLUSTER,
+            (asked_for, _) => asked_for,
+        }
+    }
+
+    pub(crate) fn workloads(&self) -> Vec<&'static Workload> {
+        match (&*self.workloads, self.cluster) {
+            ([], false) => workload::SINGLE.iter().collect(),
+            ([], true) => workload::CLUSTER.iter().collect(),
+            (asked_for, _) => asked_for.to_vec(),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -13,6 +13,10 @@ use crate::workload::{BESIDE_A_CROWD, Workload};
 pub(crate) struct Report {
     head: String,
     targets: Vec<Kind>,
+    /// Whom the summary is about.
+    subject: Kind,
+    /// The proxy whose CPU time every other's is compared with.
+    peer: Kind,
     summary: String,
 }
 
@@ -22,7 +26,7 @@ struct Line {
     commands_per_second: f64,
     of_direct: f64,
     proxy_us: f64,
-    of_twemproxy: f64,
+    of_peer: f64,
     redis_us: f64,
     p50_ms: f64,
     p99_ms: f64,
@@ -32,9 +36,10 @@ struct Line {
 
 impl Report {
     pub(crate) fn of_this_machine(options: &Options) -> Self {
-        let versions: Vec<String> = options
-            .targets
+        let targets = options.targets().to_vec();
+        let versions: Vec<String> = targets
             .iter()
+            .filter(|kind| !kind.is_on_cluster())
             .filter_map(|&kind| version(kind).ok())
             .filter(|text| !text.is_empty())
             .collect();
@@ -46,7 +51,9 @@ impl Report {
             options.rounds,
             options.seconds
         );
-        Self { head, targets: options.targets.clone(), summary: String::new() }
+        let (subject, peer) =
+            if options.cluster { (Kind::Cluster, Kind::Tenantry) } else { (Kind::Tenantry, Kind::Twemproxy) };
+        Self { head, targets, subject, peer, summary: String::new() }
     }
 
     pub(crate) fn head(&self) -> &str {
@@ -57,15 +64,16 @@ impl Report {
     pub(crate) fn workload(&mut self, workload: &Workload, rounds: &[Round]) -> String {
         let mut text = format!(
             "## {}: {}\n\n\
-             | target | ops/s | of direct | proxy CPU µs | of twemproxy | Redis CPU µs | p50 ms | p99 ms | RSS MiB | to Redis |\n\
+             | target | ops/s | of direct | proxy CPU µs | of {} | Redis CPU µs | p50 ms | p99 ms | RSS MiB | to Redis |\n\
              |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
             workload.name,
-            workload.title()
+            workload.title(),
+            self.peer
         );
         for &kind in self.targets.iter().filter(|kind| workload.suits(**kind)) {
-            let line = Line::of(kind, rounds);
+            let line = Line::of(kind, self.peer, rounds);
             push_line(&mut text, &line.row(kind));
-            if kind == Kind::Tenantry {
+            if kind == self.subject {
                 push_line(&mut self.summary, &line.summary_row(workload));
             }
         }
@@ -119,30 +127,31 @@ impl Report {
             return String::new();
         }
         format!(
-            "## Tenantry in short\n\n| workload | ops/s | of direct | proxy CPU µs | of twemproxy | p50 ms | p99 ms |\n\
+            "## {} in short\n\n| workload | ops/s | of direct | proxy CPU µs | of {} | p50 ms | p99 ms |\n\
              |---|---:|---:|---:|---:|---:|---:|\n{}",
-            self.summary
+            self.subject, self.peer, self.summary
         )
     }
 }
 
 impl Line {
-    fn of(kind: Kind, rounds: &[Round]) -> Self {
+    fn of(kind: Kind, peer: Kind, rounds: &[Round]) -> Self {
         let over = |figure: &dyn Fn(&Sample) -> f64| {
             median(rounds, |round| sample(round, kind).map_or(f64::NAN, figure))
         };
-        let ratio = |peer: Kind, figure: &dyn Fn(&Sample) -> f64| {
-            median(rounds, |round| match (sample(round, kind), sample(round, peer)) {
-                (Some(own), Some(other)) => figure(own) / figure(other),
+        let ratio = |is_other: &dyn Fn(Kind) -> bool, figure: &dyn Fn(&Sample) -> f64| {
+            let other = |round: &Round| round.iter().find(|sample| is_other(sample.kind)).map(figure);
+            median(rounds, |round| match (sample(round, kind), other(round)) {
+                (Some(own), Some(other)) => figure(own) / other,
                 _ => f64::NAN,
             })
         };
-        let is_proxy = |figure: f64| if kind == Kind::Direct { f64::NAN } else { figure };
+        let is_proxy = |figure: f64| if kind.is_direct() { f64::NAN } else { figure };
         Self {
             commands_per_second: over(&|sample| sample.commands_per_second),
-            of_direct: ratio(Kind::Direct, &|sample| sample.commands_per_second),
+            of_direct: ratio(&Kind::is_direct, &|sample| sample.commands_per_second),
             proxy_us: is_proxy(over(&|sample| sample.proxy_us)),
-            of_twemproxy: is_proxy(ratio(Kind::Twemproxy, &|sample| sample.proxy_us)),
+            of_peer: is_proxy(ratio(&|kind| kind == peer, &|sample| sample.proxy_us)),
             redis_us: over(&|sample| sample.redis_us),
             p50_ms: over(&|sample| sample.p50_ms),
             p99_ms: over(&|sample| sample.p99_ms),
@@ -157,7 +166,7 @@ impl Line {
             shown(self.commands_per_second, 0),
             shown(self.of_direct, 2),
             shown(self.proxy_us, 2),
-            shown(self.of_twemproxy, 2),
+            shown(self.of_peer, 2),
             shown(self.redis_us, 2),
             shown(self.p50_ms, 2),
             shown(self.p99_ms, 2),
@@ -174,7 +183,7 @@ impl Line {
             shown(self.commands_per_second, 0),
             shown(self.of_direct, 2),
             shown(self.proxy_us, 2),
-            shown(self.of_twemproxy, 2),
+            shown(self.of_peer, 2),
             shown(self.p50_ms, 2),
             shown(self.p99_ms, 2)
         )

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cost;
 use crate::load::{self, Fleet};
 use crate::options::Options;
+use crate::redis_benchmark::{self, Outcome};
 use crate::target::{Kind, Stand, Target};
-use crate::workload::Workload;
+use crate::workload::{Sender, Workload};
 
 /// Load before the measured window: connections, buffers and caches settle.
 const WARM_UP: Duration = Duration::from_millis(150);
@@ -35,9 +35,9 @@ pub(crate) type Round = Vec<Sample>;
 
 /// Measures every target in every round. The order rotates, so that nobody is always first.
 pub(crate) fn measure(stand: &Stand, workload: &Workload, options: &Options) -> anyhow::Result<Vec<Round>> {
-    let targets = stand.start_all(options.targets.iter().filter(|kind| workload.suits(**kind)))?;
+    let targets = stand.start_all(options.targets().iter().filter(|kind| workload.suits(**kind)))?;
     for target in &targets {
-        load::send_all(target.address, workload.preload())
+        fill(target, workload)
             .with_context(|| format!("{}: filling the keys through {}", workload.name, target.kind))?;
     }
     let batches = workload.batches();
@@ -56,6 +56,13 @@ pub(crate) fn measure(stand: &Stand, workload: &Workload, options: &Options) -> 
     Ok(rounds)
 }
 
+fn fill(target: &Target, workload: &Workload) -> anyhow::Result<()> {
+    match workload.sender {
+        Sender::Own => load::send_all(target.address, workload.preload()),
+        Sender::RedisBenchmark => redis_benchmark::fill(target, workload),
+    }
+}
+
 pub(crate) fn measure_one(
     stand: &Stand,
     target: &Target,
@@ -64,28 +71,59 @@ pub(crate) fn measure_one(
     seconds: f64,
 ) -> anyhow::Result<Sample> {
     let held = stand.upstream_connections(target)?;
+    if workload.sender == Sender::RedisBenchmark {
+        let account = Account::open(stand, target)?;
+        let outcome = redis_benchmark::load(target, workload, seconds)?;
+        return account.close(held, &outcome);
+    }
     let mut fleet = Fleet::connect(target.address, workload.connections, batches, workload.replies())?;
     fleet.drive(WARM_UP)?;
-    let before = (target.cpu_time()?, cost::cpu_time(stand.redis_pid())?, load::now());
+    let account = Account::open(stand, target)?;
+    let begin = load::now();
     let mut tally = fleet.drive(Duration::from_secs_f64(seconds))?;
-    let took = before.2.elapsed().as_secs_f64();
-    let proxy = target.cpu_time()?.saturating_sub(before.0);
-    let redis = cost::cpu_time(stand.redis_pid())?.saturating_sub(before.1);
-    let resident = target.resident()?;
-    let upstream = [held, stand.upstream_connections(target)?];
-    fleet.drain()?;
+    let took = begin.elapsed().as_secs_f64();
     tally.latencies.sort_unstable();
-    let commands = (tally.batches * workload.depth).max(1) as f64;
-    Ok(Sample {
-        kind: target.kind,
-        commands_per_second: commands / took,
-        proxy_us: proxy.as_secs_f64() * 1e6 / commands,
-        redis_us: redis.as_secs_f64() * 1e6 / commands,
+    let commands = (tally.batches * workload.depth).max(1);
+    let outcome = Outcome {
+        commands,
+        commands_per_second: commands as f64 / took,
         p50_ms: quantile(&tally.latencies, 0.50),
         p99_ms: quantile(&tally.latencies, 0.99),
-        resident,
-        upstream,
-    })
+    };
+    let sample = account.close(held, &outcome)?;
+    fleet.drain()?;
+    Ok(sample)
+}
+
+/// CPU times when a load began.
+struct Account<'a> {
+    stand: &'a Stand,
+    target: &'a Target,
+    proxy: Duration,
+    redis: Duration,
+}
+
+impl<'a> Account<'a> {
+    fn open(stand: &'a Stand, target: &'a Target) -> anyhow::Result<Self> {
+        Ok(Self { stand, target, proxy: target.cpu_time()?, redis: stand.redis_cpu_time(target.kind)? })
+    }
+
+    /// The load is over; `held` are the connections to Redis before it.
+    fn close(self, held: usize, outcome: &Outcome) -> anyhow::Result<Sample> {
+        let proxy = self.target.cpu_time()?.saturating_sub(self.proxy);
+        let redis = self.stand.redis_cpu_time(self.target.kind)?.saturating_sub(self.redis);
+        let per_command = |time: Duration| time.as_secs_f64() * 1e6 / outcome.commands as f64;
+        Ok(Sample {
+            kind: self.target.kind,
+            commands_per_second: outcome.commands_per_second,
+            proxy_us: per_command(proxy),
+            redis_us: per_command(redis),
+            p50_ms: outcome.p50_ms,
+            p99_ms: outcome.p99_ms,
+            resident: self.target.resident()?,
+            upstream: [held, self.stand.upstream_connections(self.target)?],
+        })
+    }
 }
 
 /// In milliseconds, of sorted microseconds.

@@ -1,12 +1,13 @@
-//! What is measured: Redis, and each proxy in front of it with one worker thread.
+//! What is measured: Redis or a cluster, and each proxy in front of it with one worker thread.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::slice;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use tenantry::dev::OwnedProcess;
 
 use crate::workload::request;
-use crate::{cost, load, options};
+use crate::{cluster, cost, load, options};
 
 /// How long a target may take until it answers its first command.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -29,14 +30,38 @@ pub(crate) enum Kind {
     Twemproxy,
     Haproxy,
     Tenantry,
+    /// The cluster itself, for a client that knows where the keys are.
+    DirectCluster,
+    /// Tenantry in front of the cluster.
+    Cluster,
+    /// The same, for a tenant with `order = "relaxed"`.
+    Relaxed,
 }
 
 impl Kind {
+    /// The ways to one Redis.
+    pub(crate) const SINGLE: [Self; 4] = [Self::Direct, Self::Twemproxy, Self::Haproxy, Self::Tenantry];
+
+    /// The ways to a cluster, and those to one Redis that they are compared with.
+    pub(crate) const CLUSTER: [Self; 5] =
+        [Self::Direct, Self::DirectCluster, Self::Tenantry, Self::Cluster, Self::Relaxed];
+
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        let all = [Self::Direct, Self::Twemproxy, Self::Haproxy, Self::Tenantry];
-        all.into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| format!("no target `{name}`; there are direct, twemproxy, haproxy and tenantry"))
+        let all = || Self::SINGLE.into_iter().chain(Self::CLUSTER);
+        all().find(|kind| kind.name() == name).ok_or_else(|| {
+            let mut names: Vec<_> = all().map(Self::name).collect();
+            names.sort_unstable();
+            names.dedup();
+            format!("no target `{name}`; there are {}", names.join(", "))
+        })
+    }
+
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::DirectCluster)
+    }
+
+    pub(crate) fn is_on_cluster(self) -> bool {
+        matches!(self, Self::DirectCluster | Self::Cluster | Self::Relaxed)
     }
 
     fn name(self) -> &'static str {
@@ -45,16 +70,19 @@ impl Kind {
             Self::Twemproxy => "twemproxy",
             Self::Haproxy => "haproxy",
             Self::Tenantry => "tenantry",
+            Self::DirectCluster => "direct-cluster",
+            Self::Cluster => "tenantry-cluster",
+            Self::Relaxed => "tenantry-relaxed",
         }
     }
 
     /// The program and the package it is in.
-    fn program(self) -> OsString {
+    pub(crate) fn program(self) -> OsString {
         match self {
-            Self::Direct => "redis-server".into(),
+            Self::Direct | Self::DirectCluster => "redis-server".into(),
             Self::Twemproxy => "nutcracker".into(),
             Self::Haproxy => "haproxy".into(),
-            Self::Tenantry => {
+            Self::Tenantry | Self::Cluster | Self::Relaxed => {
                 std::env::var_os("TENANTRY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tenantry").into())
             }
         }
@@ -63,14 +91,16 @@ impl Kind {
     /// What to do when the program is not there.
     fn remedy(self) -> &'static str {
         match self {
-            Self::Direct => "install Redis (Debian: apt-get install redis-server)",
+            Self::Direct | Self::DirectCluster => "install Redis (Debian: apt-get install redis-server)",
             Self::Twemproxy => {
                 "install twemproxy (Debian: apt-get install nutcracker) or leave it out with --targets"
             }
             Self::Haproxy => {
                 "install haproxy (Debian: apt-get install haproxy) or leave it out with --targets"
             }
-            Self::Tenantry => "build it (cargo build --release), or name the binary in TENANTRY_BIN",
+            Self::Tenantry | Self::Cluster | Self::Relaxed => {
+                "build it (cargo build --release), or name the binary in TENANTRY_BIN"
+            }
         }
     }
 
@@ -78,9 +108,14 @@ impl Kind {
     fn capacity(self, files: usize) -> usize {
         let files = files.saturating_sub(FILES_RESERVED);
         match self {
-            Self::Direct | Self::Twemproxy | Self::Tenantry => files,
             // One connection to Redis for each client connection.
             Self::Haproxy => files / 2,
+            Self::Direct
+            | Self::Twemproxy
+            | Self::Tenantry
+            | Self::DirectCluster
+            | Self::Cluster
+            | Self::Relaxed => files,
         }
     }
 }
@@ -91,9 +126,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The Redis all targets share, and a directory for configurations and logs. All of it ends on drop.
+/// What all targets share: a Redis, a cluster if any target needs one, and a directory for configurations and
+/// logs. All of it ends on drop.
 pub(crate) struct Stand {
     redis: Target,
+    /// The primaries of the cluster; empty if there is none.
+    cluster: Vec<Target>,
     directory: TempDir,
     files: usize,
 }
@@ -111,7 +149,7 @@ pub(crate) struct Target {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
     /// None for direct: the process belongs to the stand.
-    process: Option<OwnedProcess>,
+    pub(crate) process: Option<OwnedProcess>,
 }
 
 impl Stand {
@@ -130,11 +168,22 @@ impl Stand {
             .arg(directory.path())
             .args(["--save", "", "--appendonly", "no", "--maxclients", "30000"]);
         let redis = start(Kind::Direct, address, &mut command, directory.path())?;
-        Ok(Self { redis, directory, files: options::file_limit()? })
+        let cluster = if targets.iter().any(|kind| kind.is_on_cluster()) {
+            cluster::start(directory.path())?
+        } else {
+            Vec::new()
+        };
+        Ok(Self { redis, cluster, directory, files: options::file_limit()? })
     }
 
-    pub(crate) fn redis_pid(&self) -> u32 {
-        self.redis.process.as_ref().map_or(0, OwnedProcess::id)
+    /// The servers behind a target.
+    fn servers(&self, kind: Kind) -> &[Target] {
+        if kind.is_on_cluster() { &self.cluster } else { slice::from_ref(&self.redis) }
+    }
+
+    /// CPU time of the servers behind a target, together.
+    pub(crate) fn redis_cpu_time(&self, kind: Kind) -> anyhow::Result<Duration> {
+        self.servers(kind).iter().map(Target::cpu_time).sum()
     }
 
     /// Where Redis itself is.
@@ -144,8 +193,9 @@ impl Stand {
 
     /// Connections of a proxy to Redis; none for direct.
     pub(crate) fn upstream_connections(&self, target: &Target) -> anyhow::Result<usize> {
-        let process = target.process.as_ref();
-        process.map_or(Ok(0), |process| cost::connections(process.id(), self.redis.address.port()))
+        let Some(process) = &target.process else { return Ok(0) };
+        let servers = self.servers(target.kind).iter();
+        servers.map(|server| cost::connections(process.id(), server.address.port())).sum()
     }
 
     pub(crate) fn start_all<'a>(
@@ -168,7 +218,10 @@ impl Stand {
             }
         }
         let configuration = match kind {
-            Kind::Direct => return Ok(Target { kind, address: self.redis.address, process: None }),
+            Kind::Direct | Kind::DirectCluster => {
+                let server = self.servers(kind).first().context("there is no cluster")?;
+                return Ok(Target { kind, address: server.address, process: None });
+            }
             Kind::Twemproxy => {
                 let statistics = free_address()?.port().to_string();
                 command
@@ -180,9 +233,9 @@ impl Stand {
                 command.args(["-db", "-f"]).arg(&path);
                 self.haproxy(address)
             }
-            Kind::Tenantry => {
+            Kind::Tenantry | Kind::Cluster | Kind::Relaxed => {
                 command.arg("--config").arg(&path);
-                self.tenantry(address, free_address()?)
+                self.tenantry(kind, address, free_address()?)
             }
         };
         fs::write(&path, configuration)?;
@@ -205,12 +258,16 @@ impl Stand {
         )
     }
 
-    fn tenantry(&self, address: SocketAddr, admin: SocketAddr) -> String {
-        let redis = self.redis.address;
+    fn tenantry(&self, kind: Kind, address: SocketAddr, admin: SocketAddr) -> String {
+        let scheme = if kind.is_on_cluster() { "redis+cluster" } else { "redis" };
+        let servers: Vec<_> = self.servers(kind).iter().map(|server| server.address.to_string()).collect();
+        let servers = servers.join(",");
+        let order = if kind == Kind::Relaxed { "order = \"relaxed\"\n" } else { "" };
         format!(
             "workers = 1\n\n[downstream]\nmax_connections = 100000\n\n\
              [[listener]]\naddress = \"{address}\"\ntenant = \"bench\"\n\n\
-             [admin]\naddress = \"{admin}\"\n\n[upstream.main]\nurl = \"redis://{redis}\"\n\n[tenant.bench]\n"
+             [admin]\naddress = \"{admin}\"\n\n[upstream.main]\nurl = \"{scheme}://{servers}\"\n\n\
+             [tenant.bench]\n{order}"
         )
     }
 
@@ -262,23 +319,36 @@ pub(crate) fn version(kind: Kind) -> std::io::Result<String> {
 }
 
 fn start(kind: Kind, address: SocketAddr, command: &mut Command, directory: &Path) -> anyhow::Result<Target> {
-    let log = directory.join(format!("{kind}.log"));
-    let file = File::create(&log)?;
-    command.current_dir(directory).stdout(file.try_clone()?).stderr(file);
-    let mut process = OwnedProcess::spawn(command).map_err(|error| {
-        anyhow!("cannot start {}: {error}; {}", command.get_program().display(), kind.remedy())
-    })?;
-    await_answer(&mut process, address, &log)
-        .with_context(|| format!("{kind} on {address} does not start"))?;
+    let mut process = spawn(kind, command, directory)?;
+    await_answer(&mut process, &directory.join(log_name(kind)), || {
+        load::send_all(address, std::iter::once(request(&[b"SET", b"ready", b"1"])))
+    })
+    .with_context(|| format!("{kind} on {address} does not start"))?;
     Ok(Target { kind, address, process: Some(process) })
 }
 
-/// Asks until the target answers. A listener of another program gives no event to wait for.
-fn await_answer(process: &mut OwnedProcess, address: SocketAddr, log: &PathBuf) -> anyhow::Result<()> {
+/// Starts the process; what it says goes to a file in `directory`, in which it runs.
+pub(crate) fn spawn(kind: Kind, command: &mut Command, directory: &Path) -> anyhow::Result<OwnedProcess> {
+    let file = File::create(directory.join(log_name(kind)))?;
+    command.current_dir(directory).stdout(file.try_clone()?).stderr(file);
+    OwnedProcess::spawn(command).map_err(|error| {
+        anyhow!("cannot start {}: {error}; {}", command.get_program().display(), kind.remedy())
+    })
+}
+
+pub(crate) fn log_name(kind: Kind) -> String {
+    format!("{kind}.log")
+}
+
+/// Asks until the process answers. A listener of another program gives no event to wait for.
+pub(crate) fn await_answer(
+    process: &mut OwnedProcess,
+    log: &Path,
+    ask: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let end = load::now() + START_LIMIT;
     loop {
-        let answer = load::send_all(address, std::iter::once(request(&[b"SET", b"ready", b"1"])));
-        let Err(error) = answer else { return Ok(()) };
+        let Err(error) = ask() else { return Ok(()) };
         let ended = process.ended()?;
         if ended.is_some() || load::now() > end {
             let said = fs::read_to_string(log).unwrap_or_default();
@@ -296,6 +366,6 @@ pub(crate) fn pause() {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

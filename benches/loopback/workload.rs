@@ -1,5 +1,7 @@
 //! The workloads, and the bytes they send.
 
+use std::ops::Range;
+
 use fastrand::Rng;
 
 use crate::target::Kind;
@@ -16,6 +18,9 @@ const SEED: u64 = 20_260_101;
 /// Commands between `MULTI` and `EXEC`.
 const COMMANDS_OF_A_TRANSACTION: usize = 5;
 
+/// Keys that share a hash tag, where there are tags.
+const KEYS_OF_A_TAG: usize = 10;
+
 /// What one command does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -29,6 +34,24 @@ pub(crate) enum Verb {
     Transaction,
 }
 
+/// Which keys are sent at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Any: those of a pipeline, and of one `MGET`, are on several nodes of a cluster.
+    Anywhere,
+    /// Those with one hash tag, which are in one slot.
+    OneTag,
+}
+
+/// Who sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// This process, see [`crate::load`].
+    Own,
+    /// The program that comes with Redis, which can be a client of a cluster, see [`crate::redis_benchmark`].
+    RedisBenchmark,
+}
+
 /// One row of the benchmark.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -38,6 +61,8 @@ pub(crate) struct Workload {
     pub(crate) connections: usize,
     /// Commands sent at once, and answered before the next are sent, on each connection.
     pub(crate) depth: usize,
+    pub(crate) keys: Keys,
+    pub(crate) sender: Sender,
 }
 
 const fn workload(
@@ -47,11 +72,11 @@ const fn workload(
     connections: usize,
     depth: usize,
 ) -> Workload {
-    Workload { name, verb, value, connections, depth }
+    Workload { name, verb, value, connections, depth, keys: Keys::Anywhere, sender: Sender::Own }
 }
 
-/// All workloads, in the order in which they are measured.
-pub(crate) static ALL: [Workload; 13] = [
+/// The workloads on one Redis, in the order in which they are measured.
+pub(crate) static SINGLE: [Workload; 13] = [
     workload("get64", Verb::Get, 64, 50, 1),
     workload("set64", Verb::Set, 64, 50, 1),
     workload("get64-p16", Verb::Get, 64, 50, 16),
@@ -67,17 +92,30 @@ pub(crate) static ALL: [Workload; 13] = [
     workload("multi5", Verb::Transaction, 64, 50, 1),
 ];
 
+/// The workloads on a cluster. Those that are also measured on one Redis have the same names.
+pub(crate) static CLUSTER: [Workload; 11] = [
+    workload("rb-get", Verb::Get, 64, 50, 1).by(Sender::RedisBenchmark),
+    workload("rb-set", Verb::Set, 64, 50, 1).by(Sender::RedisBenchmark),
+    workload("rb-get-p16", Verb::Get, 64, 50, 16).by(Sender::RedisBenchmark),
+    workload("rb-set-p16", Verb::Set, 64, 50, 16).by(Sender::RedisBenchmark),
+    workload("get64", Verb::Get, 64, 50, 1),
+    workload("set64", Verb::Set, 64, 50, 1),
+    workload("get64-p16", Verb::Get, 64, 50, 16),
+    workload("set64-p16", Verb::Set, 64, 50, 16),
+    workload("set64-p16-tag", Verb::Set, 64, 50, 16).of(Keys::OneTag),
+    workload("mget10", Verb::MgetTen, 64, 50, 1),
+    workload("mget10-tag", Verb::MgetTen, 64, 50, 1).of(Keys::OneTag),
+];
+
 /// What goes on beside a crowd that waits, see [`crate::crowd`].
 pub(crate) static BESIDE_A_CROWD: Workload = workload("crowd", Verb::Mixed, 64, 50, 1);
 
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|workload| workload.name)
-}
-
 pub(crate) fn named(name: &str) -> Result<&'static Workload, String> {
-    ALL.iter()
-        .find(|workload| workload.name == name)
-        .ok_or_else(|| format!("no workload `{name}`; there are {}", names().collect::<Vec<_>>().join(", ")))
+    let all = || SINGLE.iter().chain(&CLUSTER);
+    all().find(|workload| workload.name == name).ok_or_else(|| {
+        let names: Vec<_> = all().map(|workload| workload.name).collect();
+        format!("no workload `{name}`; there are {}", names.join(", "))
+    })
 }
 
 impl Verb {
@@ -91,14 +129,28 @@ impl Verb {
 }
 
 impl Workload {
+    const fn by(self, sender: Sender) -> Self {
+        Self { sender, ..self }
+    }
+
+    const fn of(self, keys: Keys) -> Self {
+        Self { keys, ..self }
+    }
+
     /// Replies to one batch.
     pub(crate) fn replies(&self) -> usize {
         self.depth * self.verb.replies()
     }
 
-    /// Whether a target can do this at all: twemproxy closes the connection on `MULTI`.
+    /// Whether a target can do this at all: twemproxy closes the connection on `MULTI`, and a cluster without
+    /// a proxy needs a client that knows where the keys are.
     pub(crate) fn suits(&self, kind: Kind) -> bool {
-        !(self.verb == Verb::Transaction && kind == Kind::Twemproxy)
+        match kind {
+            Kind::Twemproxy => self.verb != Verb::Transaction,
+            Kind::DirectCluster => self.sender == Sender::RedisBenchmark,
+            Kind::Direct => self.sender == Sender::Own,
+            Kind::Haproxy | Kind::Tenantry | Kind::Cluster | Kind::Relaxed => true,
+        }
     }
 
     /// For people: `GET 64 B, 50 connections, depth 1`.
@@ -111,13 +163,15 @@ impl Workload {
             Verb::Transaction => "MULTI, 5 × GET or SET, EXEC of",
         };
         let (size, unit) = if self.value < 1024 { (self.value, "B") } else { (self.value >> 10, "KiB") };
-        format!("{verb} {size} {unit}, {} connections, depth {}", self.connections, self.depth)
+        let keys = if self.keys == Keys::OneTag { ", one hash tag" } else { "" };
+        let sender = if self.sender == Sender::RedisBenchmark { ", by redis-benchmark" } else { "" };
+        format!("{verb} {size} {unit}, {} connections, depth {}{keys}{sender}", self.connections, self.depth)
     }
 
     /// `SET`s that fill every key the workload touches.
     pub(crate) fn preload(&self) -> impl Iterator<Item = Vec<u8>> {
         let value = self.sample_value();
-        (0..self.keys()).map(move |key| request(&[b"SET", &key_name(key), &value]))
+        (0..self.key_count()).map(move |key| request(&[b"SET", &self.key_name(key), &value]))
     }
 
     /// Batches of `depth` requests each, to be sent one after the other, round and round.
@@ -128,8 +182,9 @@ impl Workload {
         let mut batches = Vec::new();
         while batches.len() < 16 || (batches.len() < 1024 && total < BYTES_PREPARED) {
             let mut batch = Vec::new();
+            let keys = self.keys_of_a_batch(&mut rng);
             for _ in 0..self.depth {
-                self.write_command(&mut batch, &value, &mut rng);
+                self.write_command(&mut batch, &value, &keys, &mut rng);
             }
             total += batch.len();
             batches.push(batch.into_boxed_slice());
@@ -137,8 +192,8 @@ impl Workload {
         batches
     }
 
-    fn write_command(&self, batch: &mut Vec<u8>, value: &[u8], rng: &mut Rng) {
-        let key = |rng: &mut Rng| key_name(rng.usize(..self.keys()));
+    fn write_command(&self, batch: &mut Vec<u8>, value: &[u8], keys: &Range<usize>, rng: &mut Rng) {
+        let key = |rng: &mut Rng| self.key_name(rng.usize(keys.clone()));
         match self.verb {
             Verb::Get => write_request(batch, &[b"GET", &key(rng)]),
             Verb::Set => write_request(batch, &[b"SET", &key(rng), value]),
@@ -159,8 +214,26 @@ impl Workload {
         }
     }
 
-    fn keys(&self) -> usize {
+    fn key_count(&self) -> usize {
         (BYTES_PREPARED / self.value).min(KEYS)
+    }
+
+    /// The numbers of the keys that one batch may name.
+    fn keys_of_a_batch(&self, rng: &mut Rng) -> Range<usize> {
+        match self.keys {
+            Keys::Anywhere => 0..self.key_count(),
+            Keys::OneTag => {
+                let tag = rng.usize(..self.key_count() / KEYS_OF_A_TAG);
+                tag * KEYS_OF_A_TAG..(tag + 1) * KEYS_OF_A_TAG
+            }
+        }
+    }
+
+    fn key_name(&self, number: usize) -> Vec<u8> {
+        match self.keys {
+            Keys::Anywhere => format!("key:{number:06}").into_bytes(),
+            Keys::OneTag => format!("{{{:04}}}:{number:06}", number / KEYS_OF_A_TAG).into_bytes(),
+        }
     }
 
     fn sample_value(&self) -> Vec<u8> {
@@ -182,10 +255,6 @@ fn write_get_or_set(batch: &mut Vec<u8>, value: &[u8], key: &[u8], rng: &mut Rng
     } else {
         write_request(batch, &[b"SET", key, value]);
     }
-}
-
-fn key_name(number: usize) -> Vec<u8> {
-    format!("key:{number:06}").into_bytes()
 }
 
 fn write_request(buffer: &mut Vec<u8>, arguments: &[&[u8]]) {
