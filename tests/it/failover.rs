@@ -99,6 +99,14 @@ fn undocumented((_, text): &(Instant, String)) -> Option<String> {
     (!is_known || !is_silent).then(|| format!("a client read {text}"))
 }
 
+#[test]
+fn every_code_that_clients_may_read_is_in_the_page_of_errors() {
+    let page = include_str!("../../docs/errors.md");
+    for code in DOCUMENTED {
+        assert!(page.contains(&format!("`{code} ")), "{code} is not in docs/errors.md");
+    }
+}
+
 /// The first word of an error.
 fn code(text: &str) -> &str {
     text.trim_start_matches('-').split([' ', '\\']).next().unwrap_or_default()
