@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::absent;
 use super::service::Service;
 use super::spec::{CommandSpec, Connection, Group, NameSpec, Release, ReplyRule, Verdict};
 use super::table::TABLE;
+use super::values::{BY_NAME, Shows, Unless, Values};
 
 const INTRODUCTION: &str = "\
 # Commands
@@ -33,6 +35,8 @@ with a running server.
 Whatever a request looks like, each of its arguments that the server would take for a name is rewritten:
 every repetition of an option, and keys that the server's own `COMMAND GETKEYS` overlooks. The texts of
 errors, including those for malformed requests, are the server's.
+
+A tenant or user may be allowed less than this, and keys be given times to live: [hygiene.md](hygiene.md).
 ";
 
 const DIFFERENCES_INTRODUCTION: &str = "
@@ -40,8 +44,9 @@ const DIFFERENCES_INTRODUCTION: &str = "
 
 Everything else is byte for byte what a Redis answers that holds only this tenant's data; what the test that
 compares them looks away from is in `tests/it/oracle/exceptions.txt`. Errors that begin with
-`UNAVAILABLE` are the proxy's own ([errors.md](errors.md)): a connection of one's own that could not be had in
-time (`max_leases`, `lease_wait`), a server that cannot be reached, a reply that was lost.
+`UNAVAILABLE` or `RATELIMITED` are the proxy's own ([errors.md](errors.md)): a connection of one's own that
+could not be had in time (`max_leases`, `lease_wait`), a server that cannot be reached, a reply that was lost, a
+limit of the tenant.
 
 ";
 
@@ -57,6 +62,31 @@ const NOT_SERVED: &str = "
 `SWAPDB` is refused wherever databases lie. Native ones are shared by all tenants, so the server would swap
 those of everybody; of virtual ones the number is part of every key's name, so swapping two would be renaming
 each of their keys, which cannot be done at once.
+";
+
+const DEGRADATION: &str = "
+## Degradation
+
+While an upstream is not there, requests are answered with errors. A tenant with `on_unavailable = \"nil\"` rather has
+nothing, as from a cache that misses: for these commands it reads what Redis replies when there is no such key.
+
+";
+
+const NOT_DEGRADED: &str = "
+That is instead of the errors that begin with `UNAVAILABLE upstream`, of those that say that no node is known for the
+keys, and of `LOADING`, `MASTERDOWN` and `CLUSTERDOWN`; after the request has been sent again as often as it may be. Of
+a request that is cut on a cluster, the part that fails is answered so and the rest is read. What is wrong with a request
+that is not sent is not found out. Each is counted in `tenantry_degraded_replies_total`.
+
+Everything else is answered with the error all the same:
+
+- **writes**, and whatever else may change something: nobody is told that it did;
+- **transactions, and reads while keys are watched**: what they read decides what is written;
+- **blocking commands**: their clients would ask again at once;
+- **walks** (`SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `KEYS`) and what is about all keys (`DBSIZE`, `RANDOMKEY`): who lists
+  nothing takes that for all there is, and one walk would end early and pass for complete;
+- **`XINFO`, `XPENDING`**: Redis replies an error when there is no such key;
+- **commands of modules, and those that Redis 7.0 does not have**: no server says what they would reply.
 ";
 
 /// Something that a client reads otherwise than from a Redis of its own.
@@ -307,11 +337,67 @@ const DIFFERENCES: &[Difference] = &[
     ),
     differs(&["MEMORY USAGE"], "includes the tenant's prefix", "that is what the key takes"),
     differs(
-        &["CLIENT NO-EVICT", "CLIENT NO-TOUCH"],
-        "accepted without effect: the proxy closes who does not read, and reads count for eviction",
-        "they are about a connection that is not the client's",
+        &["CLIENT NO-EVICT"],
+        "the client is not closed because of `max_client_memory`, and because of `max_memory` only when nobody else is left",
+        "the memory is the proxy's, and all tenants share it",
+    ),
+    differs(
+        &["CLIENT NO-TOUCH"],
+        "accepted without effect: reads count for eviction",
+        "it is about a connection that is not the client's",
     ),
 ];
+
+const VALUES_INTRODUCTION: &str = "
+## Where values are compressed
+
+With `compression` under `[tenant.NAME]` or for a user, longer string values are stored compressed
+([operations.md](operations.md#how-do-i-store-values-compressed)). Commands about strings, and about keys of any type, are
+then one of these; all others are as ever, since values of other types are stored as they come.
+
+";
+
+/// What is said of a class of commands where values are compressed.
+fn where_compressed(values: Values) -> &'static str {
+    match values {
+        Values::Understood { shows: Shows::Nothing, .. } => "write values, which are compressed",
+        Values::Understood { after_key: 0, .. } => "read values, which are shown as they were written",
+        Values::Understood { .. } => "write values and show those that were there, as they were written",
+        Values::Refused(Unless::Never) => {
+            "refused: they would see how values are stored, or change a part of what is stored"
+        }
+        Values::Refused(Unless::ComparesShort) => {
+            "refused if they compare with a digest, or with a value above 64 bytes; so is `SET` with `IFEQ` and its \
+             kind. Shorter values are never compressed"
+        }
+        Values::Refused(Unless::FollowsNothing) => {
+            "refused with a pattern in `BY` or `GET` that leads to strings; one that leads to fields of hashes is not"
+        }
+        Values::Uncompressed => "as ever: numbers and HyperLogLogs are never compressed",
+        Values::HandedOn => {
+            "as ever: the value stays as it is stored. A payload of `DUMP` holds it so, and must be restored for a tenant \
+             that can read it"
+        }
+        Values::Described => "as ever: they tell about the value as it is stored",
+        Values::Whatever | Values::Elsewhere => "as ever: they do not look at values",
+    }
+}
+
+fn list_values(page: &mut String) {
+    let names_of =
+        |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut told: Vec<(&'static str, Vec<&str>)> = Vec::new();
+    for (values, names) in BY_NAME {
+        let what = where_compressed(*values);
+        match told.iter_mut().find(|(same, _)| *same == what) {
+            Some((_, more)) => more.extend(*names),
+            None => told.push((what, names.to_vec())),
+        }
+    }
+    for (what, names) in told {
+        push(page, format_args!("- {}: {what}.\n", names_of(&names)));
+    }
+}
 
 /// The document.
 pub fn commands_markdown() -> String {
@@ -321,6 +407,13 @@ pub fn commands_markdown() -> String {
     page.push_str(CLUSTER_INTRODUCTION);
     list(&mut page, CLUSTER_DIFFERENCES);
     page.push_str(NOT_SERVED);
+    page.push_str(VALUES_INTRODUCTION);
+    list_values(&mut page);
+    page.push_str(DEGRADATION);
+    for (reply, commands) in absent::documented() {
+        push(&mut page, format_args!("- {reply}: {}\n", quoted(commands)));
+    }
+    page.push_str(NOT_DEGRADED);
     for (group, title) in CHAPTERS {
         push(
             &mut page,
@@ -340,9 +433,13 @@ pub fn commands_markdown() -> String {
 
 fn list(page: &mut String, differences: &[Difference]) {
     for Difference { commands, here, because } in differences {
-        let names = commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let names = quoted(commands);
         push(page, format_args!("- {names}: {here}.\n  *Why:* {because}.\n"));
     }
+}
+
+fn quoted(commands: &[&str]) -> String {
+    commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// All groups, in the order of the document.
@@ -420,6 +517,9 @@ fn since(row: &CommandSpec) -> String {
         Release::Undated => Some(server.to_owned()),
         Release::Module => Some(format!("{server} module")),
     };
+    if row.is_ours() {
+        return "Tenantry".to_owned();
+    }
     let servers = [named("Redis", row.since.redis), named("Valkey", row.since.valkey)];
     servers.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

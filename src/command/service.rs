@@ -114,6 +114,8 @@ const BY_NAME: &[(Service, &[&str])] = &[
             "RESET",
             "ROLE",
             "SELECT",
+            "TENANTRY HELP",
+            "TENANTRY LIMITS",
         ],
     ),
     (
@@ -227,7 +229,7 @@ const fn lacks(row: &CommandSpec) -> Lacks {
     }
 }
 
-const fn contains(names: &[&str], name: &str) -> bool {
+pub(super) const fn contains(names: &[&str], name: &str) -> bool {
     let mut i = 0;
     while i < names.len() {
         if names[i].len() == name.len() && starts_with(name, names[i]) {

@@ -7,6 +7,7 @@
 use bitflags::bitflags;
 
 use super::service::Service;
+use super::values::Values;
 use super::word::Word;
 
 /// One command or subcommand. Rows live in [`TABLE`](super::TABLE) only: a `&'static CommandSpec` always
@@ -56,6 +57,8 @@ pub(super) struct Derived {
     pub(super) word: Word,
     /// What this version does with it.
     pub(super) service: Service,
+    /// What it has to do with string values.
+    pub(super) values: Values,
 }
 
 /// Stands for "no container" in [`Derived::container`].
@@ -65,6 +68,11 @@ impl CommandSpec {
     /// Position in [`TABLE`](super::TABLE): a dense, stable number for counters and labels.
     pub fn index(&'static self) -> usize {
         usize::from(self.derived.index)
+    }
+
+    /// Whether it is the proxy's own, which no server knows.
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with("TENANTRY")
     }
 
     /// Whether the name has two words.

@@ -33,10 +33,11 @@ use super::spec::{
     CommandSpec, Connection, Derived, Flags, Gather, Group, Listing, Operands, Opt, ReplyRule, Since,
     TOP_LEVEL, Verdict,
 };
+use super::values::Values;
 use super::word::Word;
 
 /// Number of rows.
-pub const COMMANDS: usize = 624;
+pub const COMMANDS: usize = 627;
 
 /// Every command and subcommand.
 pub static TABLE: [CommandSpec; COMMANDS] = numbered([
@@ -4167,6 +4168,23 @@ pub static TABLE: [CommandSpec; COMMANDS] = numbered([
         names: &[key(1, ReadOnly)],
         ..keyed(Group::ModuleBloom)
     },
+    CommandSpec { name: "TENANTRY", since: OURS, arity: Some(-2), ..container(Group::Server) },
+    CommandSpec {
+        name: "TENANTRY HELP",
+        since: OURS,
+        arity: Some(2),
+        flags: of(&[NOSCRIPT, LOADING, STALE]),
+        note: "the proxy's own",
+        ..emulated(Group::Server)
+    },
+    CommandSpec {
+        name: "TENANTRY LIMITS",
+        since: OURS,
+        arity: Some(2),
+        flags: of(&[NOSCRIPT, LOADING, STALE]),
+        note: "the proxy's own: what the connection's tenant and user may take",
+        ..emulated(Group::Server)
+    },
     CommandSpec {
         name: "TIME",
         since: both("2.6.0"),
@@ -5197,7 +5215,13 @@ const fn row(group: Group, verdict: Verdict, routing: Routing, connection: Conne
         verdict,
         subcommands: Subcommands::None,
         note: "",
-        derived: Derived { index: 0, container: TOP_LEVEL, word: Word::EMPTY, service: Service::Denied },
+        derived: Derived {
+            index: 0,
+            container: TOP_LEVEL,
+            word: Word::EMPTY,
+            service: Service::Denied,
+            values: Values::Elsewhere,
+        },
     }
 }
 
@@ -5248,6 +5272,9 @@ const fn container(group: Group) -> CommandSpec {
 const fn both(release: &'static str) -> Since {
     Since { redis: In(release), valkey: In(release) }
 }
+
+/// The proxy's own.
+const OURS: Since = Since { redis: Absent, valkey: Absent };
 
 /// In Redis only.
 const fn redis(release: &'static str) -> Since {
@@ -5442,8 +5469,8 @@ const fn numbered(mut rows: [CommandSpec; COMMANDS]) -> [CommandSpec; COMMANDS] 
             (row.name.as_bytes(), TOP_LEVEL)
         };
         let word = Word::fold(word).expect("no name is longer than a word may be");
-        let service = Service::of(row);
-        rows[index].derived = Derived { index: position(index), container: parent, word, service };
+        let (service, values) = (Service::of(row), Values::of(row.name));
+        rows[index].derived = Derived { index: position(index), container: parent, word, service, values };
         index += 1;
     }
     rows
