@@ -12,7 +12,7 @@ use super::*;
 use crate::command::{find, identify};
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{OwnedRequest, Version};
-use crate::tenant::directory::{DatabaseKind, Directory, Order, ReadFrom, TenantEntry};
+use crate::tenant::directory::{DatabaseKind, Directory, OnUnavailable, Order, ReadFrom, TenantEntry};
 use crate::tenant::prefix::TenantName;
 
 /// Counts how often it was woken.
@@ -379,8 +379,12 @@ fn two_tenants() -> (Directory, Clients) {
             has_cluster_persona: false,
             order: Order::Strict,
             read_from: ReadFrom::Primary,
+            on_unavailable: OnUnavailable::Error,
+            weight: 1,
             has_listener: true,
+            rules: crate::tenant::Rules::default(),
             users,
+            limits: None,
         }
     };
     let directory = Directory::new(&[entry("acme"), entry("other")]).expect("valid");

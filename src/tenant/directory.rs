@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use subtle::{Choice, ConditionallySelectable};
 
+use super::compression::Compression;
+use super::limits::{LimitRules, Limits, Owner};
 use super::prefix::{self, Claim, Conflict, Prefix, PrefixError, TenantName};
+use super::rules::Rules;
 use super::secret::Secret;
 
 /// Longest name of a user, in bytes.
@@ -35,6 +38,10 @@ pub struct Tenant {
     pub order: Order,
     /// Which nodes serve commands that only read.
     pub read_from: ReadFrom,
+    /// What those read while the upstream is not there.
+    pub on_unavailable: OnUnavailable,
+    /// How often it has its turn where others wait too, at least 1.
+    pub weight: u32,
     /// Whether all its keys have one hash tag, hence one slot.
     pub colocates: bool,
     issued_client_ids: AtomicU64,
@@ -135,6 +142,10 @@ pub struct User {
     pub feature: Option<Prefix>,
     /// The database a connection starts in.
     pub database: u32,
+    /// What its connections must keep to besides the tenant's rules.
+    pub rules: Rules,
+    /// What its connections together may take; `None`: what the tenant may.
+    pub limits: Option<LimitRules>,
 }
 
 /// Where a tenant's databases are.
@@ -171,6 +182,16 @@ pub enum ReadFrom {
     Nearest,
 }
 
+/// What commands that only read are answered while the upstream is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnavailable {
+    /// That it is not.
+    #[default]
+    Error,
+    /// What they are answered when there is no such key.
+    Nil,
+}
+
 /// One tenant as the configuration describes it.
 #[derive(Clone, Debug)]
 pub struct TenantEntry {
@@ -190,10 +211,18 @@ pub struct TenantEntry {
     pub order: Order,
     /// Which nodes serve commands that only read.
     pub read_from: ReadFrom,
+    /// What those read while the upstream is not there.
+    pub on_unavailable: OnUnavailable,
+    /// How often it has its turn where others wait too, at least 1.
+    pub weight: u32,
     /// Whether a listener binds connections to it without credentials.
     pub has_listener: bool,
+    /// What its connections must keep to.
+    pub rules: Rules,
     /// Who may authenticate as it.
     pub users: Vec<User>,
+    /// What its connections together may take; `None`: whatever there is.
+    pub limits: Option<LimitRules>,
 }
 
 /// Where a user stands in the entries given to [`Directory::new`].
@@ -315,6 +344,9 @@ pub struct Binding {
     user: Option<UserName>,
     home_database: u32,
     namespaces: Arc<[Arc<Namespace>]>,
+    rules: Option<Arc<Rules>>,
+    limits: Box<[Arc<Limits>]>,
+    quota: Option<usize>,
 }
 
 impl Binding {
@@ -328,6 +360,16 @@ impl Binding {
         self.user.as_ref().map_or("default", UserName::as_str)
     }
 
+    /// The limits of the tenant and of the user, as far as there are any.
+    pub fn limits(&self) -> &[Arc<Limits>] {
+        &self.limits
+    }
+
+    /// Position among the bindings that have limits, below [`Directory::quotas`]; `None`: it has none.
+    pub fn quota(&self) -> Option<usize> {
+        self.quota
+    }
+
     /// Whether a connection bound by the other has its names in the same namespaces.
     pub fn is_same_place(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.namespaces, &other.namespaces)
@@ -336,6 +378,17 @@ impl Binding {
     /// Whether credentials made it, rather than the listener.
     pub fn is_authenticated(&self) -> bool {
         self.user.is_some()
+    }
+
+    /// What the connection must keep to; `None`: nothing is configured.
+    pub fn rules(&self) -> Option<&Rules> {
+        self.rules.as_deref()
+    }
+
+    /// How the connection's values are stored; `None`: as they come.
+    #[inline]
+    pub fn compression(&self) -> Option<Compression> {
+        self.rules.as_ref()?.compression
     }
 
     /// The database a connection starts in, and returns to on `RESET`.
@@ -367,6 +420,8 @@ pub struct Directory {
     by_user: HashMap<Box<[u8]>, Account>,
     /// The most secrets that any user has: every `AUTH` compares this many.
     comparisons: usize,
+    limits: Vec<Arc<Limits>>,
+    quotas: usize,
 }
 
 #[derive(Debug)]
@@ -389,6 +444,8 @@ impl Directory {
             by_listener: HashMap::new(),
             by_user: HashMap::new(),
             comparisons: entries.iter().flat_map(|e| &e.users).map(|u| u.secrets.len()).max().unwrap_or(0),
+            limits: Vec::new(),
+            quotas: 0,
         };
         for (index, entry) in entries.iter().enumerate() {
             let failed = |error| vec![DirectoryError::TenantPrefix { tenant: index, error }];
@@ -437,6 +494,16 @@ impl Directory {
         &self.tenants
     }
 
+    /// All limits, each at its number.
+    pub fn limits(&self) -> &[Arc<Limits>] {
+        &self.limits
+    }
+
+    /// How many bindings have limits.
+    pub fn quotas(&self) -> usize {
+        self.quotas
+    }
+
     /// How many users there are.
     pub fn user_count(&self) -> usize {
         self.by_user.len()
@@ -466,6 +533,8 @@ impl Directory {
             has_cluster_persona: entry.has_cluster_persona,
             order: entry.order,
             read_from: entry.read_from,
+            on_unavailable: entry.on_unavailable,
+            weight: entry.weight,
             colocates: entry.prefix.is_colocated(),
             issued_client_ids: AtomicU64::new(0),
         });
@@ -473,21 +542,50 @@ impl Directory {
         for feature in features(entry) {
             namespaces.insert(feature.cloned(), namespaces_of(&tenant, entry, feature)?);
         }
-        let bind = |user: Option<&User>| {
+        let of_tenant = self.limited(&entry.name, None, entry.limits.as_ref());
+        let bind = |directory: &mut Self, user: Option<&User>| {
             let namespaces = namespaces.get(&user.and_then(|user| user.feature.clone()))?.clone();
             let home_database = user.map_or(0, |user| user.database);
+            let of_user =
+                user.and_then(|user| directory.limited(&entry.name, Some(&user.name), user.limits.as_ref()));
+            let limits: Box<[Arc<Limits>]> = of_tenant.iter().cloned().chain(of_user).collect();
+            let quota = directory.quota_of(&limits);
+            let rules = Rules::joined(&entry.rules, user.map(|user| &user.rules));
             let user = user.map(|user| user.name.clone());
-            Some(Arc::new(Binding { tenant: tenant.clone(), user, home_database, namespaces }))
+            let tenant = tenant.clone();
+            Some(Arc::new(Binding { tenant, user, home_database, namespaces, rules, limits, quota }))
         };
         if entry.has_listener {
-            self.by_listener.extend(bind(None).map(|binding| (entry.name.clone(), binding)));
+            let binding = bind(self, None);
+            self.by_listener.extend(binding.map(|binding| (entry.name.clone(), binding)));
         }
         for user in &entry.users {
+            let binding = bind(self, Some(user));
             let account = |binding| Account { secrets: user.secrets.clone(), binding };
-            self.by_user.extend(bind(Some(user)).map(|b| (user.name.as_str().as_bytes().into(), account(b))));
+            self.by_user.extend(binding.map(|b| (user.name.as_str().as_bytes().into(), account(b))));
         }
         self.tenants.push(tenant);
         Ok(())
+    }
+
+    /// The limits by these rules, if there are any.
+    fn limited(
+        &mut self,
+        tenant: &TenantName,
+        user: Option<&UserName>,
+        rules: Option<&LimitRules>,
+    ) -> Option<Arc<Limits>> {
+        let owner = Owner { tenant: tenant.clone(), user: user.map(|user| user.as_str().to_owned()) };
+        let limits = Arc::new(Limits::new(self.limits.len(), owner, rules?));
+        self.limits.push(Arc::clone(&limits));
+        Some(limits)
+    }
+
+    /// The number of one more binding with limits.
+    fn quota_of(&mut self, limits: &[Arc<Limits>]) -> Option<usize> {
+        let number = (!limits.is_empty()).then_some(self.quotas)?;
+        self.quotas = number.saturating_add(1);
+        Some(number)
     }
 }
 
@@ -547,7 +645,7 @@ fn tenant_errors(tenant: usize, entry: &TenantEntry) -> Vec<DirectoryError> {
     let in_databases = entry.prefix.in_database(0).and_then(|_| entry.prefix.in_database(last));
     let base = in_databases.as_ref().ok();
     let mut errors = Vec::new();
-    for (user, User { name, secrets, feature, database }) in entry.users.iter().enumerate() {
+    for (user, User { name, secrets, feature, database, .. }) in entry.users.iter().enumerate() {
         let (at, name) = (UserAt { tenant, user }, name.clone());
         if secrets.is_empty() {
             errors.push(DirectoryError::NoSecret { at, name: name.clone() });
@@ -610,6 +708,8 @@ mod tests {
             secrets: vec![Secret::of_password(password.as_bytes())],
             feature: feature.map(|text| Prefix::parse(text).unwrap()),
             database: 0,
+            rules: Rules::default(),
+            limits: None,
         }
     }
 
@@ -624,8 +724,12 @@ mod tests {
             has_cluster_persona: false,
             order: Order::Strict,
             read_from: ReadFrom::Primary,
+            on_unavailable: OnUnavailable::Error,
+            weight: 1,
             has_listener,
+            rules: Rules::default(),
             users,
+            limits: None,
         }
     }
 

@@ -7,19 +7,25 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
 )]
 
+pub mod compression;
 pub mod cursor;
 pub mod directory;
 pub mod events;
 pub mod keyspace;
+pub mod lifetime;
+pub mod limits;
 mod listing;
 pub mod prefix;
 pub mod reply;
 pub mod requests;
+pub mod rules;
 pub mod scope;
 pub mod secret;
+pub mod sizes;
 pub mod split;
 
 pub use reply::ReplyPlan;
+pub use rules::Rules;
 pub use scope::{Keyed, OwnedScoped, Scoped, UpstreamLimits, scope};
 pub use split::{SplitPart, split};
 
@@ -51,8 +57,12 @@ fn example_binding_of(
         has_cluster_persona: false,
         order: directory::Order::Strict,
         read_from: directory::ReadFrom::Primary,
+        on_unavailable: directory::OnUnavailable::Error,
+        weight: 1,
         has_listener: true,
+        rules: Rules::default(),
         users: Vec::new(),
+        limits: None,
     };
     let directory = directory::Directory::new(&[entry]).expect("valid");
     directory.listener_binding(&name).expect("has a listener")

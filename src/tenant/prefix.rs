@@ -29,6 +29,9 @@ pub const MAX_PREFIX_LEN: usize = 256;
 /// Longest name of a tenant, in bytes.
 pub const MAX_NAME_LEN: usize = 63;
 
+/// What the names of the proxy's own keys begin with: no tenant's prefix begins so, nor begins this.
+pub const RESERVED: &str = "tenantry@fleet:";
+
 /// Bytes that Redis reads as something else than themselves somewhere a name may stand: globs (`KEYS`,
 /// `SCAN`, `PSUBSCRIBE`, the `*` of `SORT`), hash tags, and escapes in either.
 const MEANINGFUL: &[u8] = b"*?[]\\^{}";
@@ -56,6 +59,12 @@ pub enum PrefixError {
         byte: u8,
         /// Where it stands.
         position: usize,
+    },
+    /// Names that are the proxy's own would be the tenant's.
+    #[error("prefix '{prefix}' is where the proxy keeps budgets that several processes share ('{RESERVED}')")]
+    Reserved {
+        /// The prefix.
+        prefix: Prefix,
     },
     /// A colocated tenant's prefix that is a separator alone: an empty hash tag is none.
     #[error("prefix '{prefix}' has nothing before its separator, which could be the hash tag of all keys")]
@@ -110,6 +119,9 @@ impl Prefix {
         let Some((stem, separator)) = self.split_separator() else {
             return Err(PrefixError::NoSeparator { prefix: self.clone() });
         };
+        if self.0.starts_with(RESERVED) || RESERVED.starts_with(&*self.0) {
+            return Err(PrefixError::Reserved { prefix: self.clone() });
+        }
         match database {
             0 => Ok(self.clone()),
             number => Self::within_bound(format!("{stem}@{number}{separator}")),

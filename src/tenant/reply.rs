@@ -10,9 +10,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::directory::Namespace;
-use super::listing;
 use super::prefix::Prefix;
-use crate::command::ReplyRule;
+use super::{compression, listing};
+use crate::command::{ReplyRule, Shows};
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::edit::put_bulk;
 
@@ -24,6 +24,8 @@ pub enum ReplyPlan {
     /// Its names lose the prefix of this namespace. The namespace is that of the request: the session may
     /// have selected another database since.
     Strip(ReplyRule, Arc<Namespace>, NameLength),
+    /// Its values may be compressed, and are shown as they were written.
+    Values(Shows),
 }
 
 /// Bytes of the request's first name as an error text prints it (up to its first NUL), prefix included. Only
@@ -49,9 +51,15 @@ impl ReplyPlan {
         Self::Strip(rule, Arc::clone(namespace), name)
     }
 
-    /// Whether a reply that begins with `first_byte` may be passed on in pieces. Errors are always looked at.
-    pub fn relays(&self, first_byte: u8) -> bool {
-        first_byte != b'-' && matches!(self, Self::Relay)
+    /// Whether a reply that begins with `start` may be passed on in pieces. Errors are always looked at.
+    #[inline]
+    pub fn relays(&self, start: &[u8]) -> bool {
+        let is_error = start.first() == Some(&b'-');
+        match self {
+            Self::Relay => !is_error,
+            Self::Values(shows) => !is_error && compression::is_plain(*shows, start),
+            Self::Strip(..) => false,
+        }
     }
 
     /// Appends `reply` without the prefix. Error replies are [`ReplyPlan::strip_error`]'s.
@@ -59,6 +67,10 @@ impl ReplyPlan {
         match self {
             Self::Relay => {
                 out.extend_from_slice(reply);
+                Ok(())
+            }
+            Self::Values(shows) => {
+                compression::show(*shows, reply, out);
                 Ok(())
             }
             Self::Strip(ReplyRule::Listing(listing), namespace, _) => {
@@ -77,7 +89,7 @@ impl ReplyPlan {
             Self::Strip(ReplyRule::NoGroupError | ReplyRule::XreadOrNoGroup, namespace, name) => {
                 strip_no_group(text, namespace.prefix.as_bytes(), *name as usize)
             }
-            Self::Relay | Self::Strip(..) => text.to_vec(),
+            Self::Relay | Self::Strip(..) | Self::Values(_) => text.to_vec(),
         }
     }
 }

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use super::directory::{Binding, Namespace};
+use super::lifetime::Beside;
 use super::scope::{Keyed, OwnedScoped, Unscopable, UpstreamLimits};
 use crate::command::ReplyRule;
+use crate::resp::Request;
 
 /// A request of fixed words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,18 @@ pub fn fixed(request: Fixed, namespace: &Arc<Namespace>) -> Option<OwnedScoped> 
 /// A command without names (`WAIT`, `PING`) in the client's own words.
 pub fn as_said(args: &[&[u8]], namespace: &Arc<Namespace>) -> Option<OwnedScoped> {
     OwnedScoped::written(args, namespace, ReplyRule::NoNames, Keyed::Nowhere)
+}
+
+/// `PEXPIRE` of one of a request's keys, as `beside` wants it.
+pub fn expire(beside: Beside, request: &Request<'_>, namespace: &Arc<Namespace>) -> Option<OwnedScoped> {
+    let key = [namespace.prefix.as_bytes(), request.arg(beside.arg as usize)?].concat();
+    let ttl = beside.ttl.to_string();
+    OwnedScoped::written(
+        &[b"PEXPIRE", &key, ttl.as_bytes(), beside.when.word().as_bytes()],
+        namespace,
+        ReplyRule::NoNames,
+        Keyed::of([key.as_slice()]),
+    )
 }
 
 /// `SELECT` of a native database on a connection of the session's own.

@@ -3,16 +3,19 @@
 //! [`Scoped`] has no other constructor than [`scope`], and everything behind this module takes `Scoped` or
 //! what is made from it. So forwarding a request whose names were not located and prefixed does not compile.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::compression::{self, Compression, Stored, Storing, Tally};
 use super::directory::Namespace;
 use super::prefix::Prefix;
 use super::reply::ReplyPlan;
 use crate::command::slot::{slot, slot_of_parts};
-use crate::command::{CommandSpec, Located, NameKind, ReplyRule};
-use crate::resp::{OwnedRequest, Request, SendQueue, edit};
+use crate::command::{CommandSpec, Located, NameKind, ReplyRule, Shows, Values};
+use crate::resp::edit::{self, Splicer};
+use crate::resp::{OwnedRequest, Request, SendQueue};
 
 /// A request inside one tenant's namespace.
 #[derive(Debug)]
@@ -31,9 +34,23 @@ enum Form<'a> {
         prefix: &'a Prefix,
         rule: ReplyRule,
         owner: Option<&'a Bytes>,
+        /// How its values are stored, if it writes or reads any; they are compressed when it is sent.
+        values: Option<StoredValues>,
     },
     /// Written out, prefixes included.
     Written(&'a OwnedScoped),
+}
+
+/// The values of a request, where they may be compressed.
+#[derive(Debug)]
+struct StoredValues {
+    compression: Compression,
+    /// What was compressed when the request was sent.
+    tally: Cell<Tally>,
+    /// So many arguments after its key each value stands; 0: there are none.
+    after_key: u8,
+    /// Where they are in the reply.
+    shows: Shows,
 }
 
 /// A scoped request that is kept: queued in a transaction, or written by the proxy itself.
@@ -43,6 +60,7 @@ pub struct OwnedScoped {
     plan: ReplyPlan,
     namespace: Arc<Namespace>,
     keyed: Keyed,
+    tally: Tally,
 }
 
 /// Where in a cluster the keys of a request lie; shard channels are spread as keys are.
@@ -102,6 +120,7 @@ impl OwnedScoped {
             plan: ReplyPlan::new(rule, namespace, || 0),
             namespace: Arc::clone(namespace),
             keyed,
+            tally: Tally::default(),
         })
     }
 
@@ -150,6 +169,16 @@ pub enum Unscopable {
     )]
     RequestTooLong {
         /// Bytes with all prefixes, at most.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// A value that must be told from a compressed one is longer than the upstream accepts with what tells it.
+    #[error(
+        "ERR value is {len} bytes long with the header that it is stored behind, limit is {limit} (proto-max-bulk-len)"
+    )]
+    ValueTooLong {
+        /// Bytes with the header.
         len: usize,
         /// Bytes allowed.
         limit: usize,
@@ -204,7 +233,7 @@ pub fn scope<'a>(
         return Err(Unscopable::RequestTooLong { len: longest, limit: limits.max_request });
     }
     let rule = spec.reply.of_request(request.argc());
-    Ok(Scoped { namespace, form: Form::Marked { request, located, prefix, rule, owner } })
+    Ok(Scoped { namespace, form: Form::Marked { request, located, prefix, rule, owner, values: None } })
 }
 
 /// Whether a name of this kind becomes the tenant's own by a prefix. A prefix has no glob characters (see
@@ -234,9 +263,105 @@ fn is_spread(kind: NameKind) -> bool {
 }
 
 impl Scoped<'_> {
+    /// Stores the values that it writes, and reads those that it is told, as `compression` says.
+    #[inline]
+    pub fn store_values(
+        &mut self,
+        spec: &'static CommandSpec,
+        compression: Option<Compression>,
+        limits: UpstreamLimits,
+    ) -> Result<(), Unscopable> {
+        match (compression, spec.values()) {
+            (Some(compression), Values::Understood { after_key, shows }) => {
+                let stored = StoredValues { compression, tally: Cell::default(), after_key, shows };
+                self.store(stored, limits)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn store(&mut self, mut stored: StoredValues, limits: UpstreamLimits) -> Result<(), Unscopable> {
+        let Form::Marked { request, located, values, .. } = &mut self.form else { return Ok(()) };
+        let (mut growth, mut changes) = (0_usize, false);
+        for (_, value) in stored.of(request, located) {
+            let grows = compression::growth(value);
+            let len = value.len().saturating_add(grows);
+            if grows > 0 && len > limits.max_bulk {
+                return Err(Unscopable::ValueTooLong { len, limit: limits.max_bulk });
+            }
+            growth = growth.saturating_add(grows);
+            changes |= stored.compression.may_change(value);
+        }
+        let prefixes = self.namespace.prefix.as_bytes().len().saturating_add(2);
+        let prefixes = located.marks.len().saturating_mul(prefixes);
+        let longest = request.bytes().len().saturating_add(growth).saturating_add(prefixes);
+        if longest > limits.max_request {
+            return Err(Unscopable::RequestTooLong { len: longest, limit: limits.max_request });
+        }
+        if !changes {
+            // It goes the usual way.
+            stored.after_key = 0;
+        }
+        *values = Some(stored);
+        Ok(())
+    }
+}
+
+impl StoredValues {
+    /// The values of a request, and which arguments they are. One that the server takes for a key is none: then it
+    /// refuses the request.
+    fn of<'r>(
+        &self,
+        request: &'r Request<'r>,
+        located: &'r Located,
+    ) -> impl Iterator<Item = (usize, &'r [u8])> + use<'r> {
+        let after_key = usize::from(self.after_key);
+        let keys = located.marks.iter().map(|mark| mark.arg as usize).filter(move |_| after_key > 0);
+        let nexts = located.marks.iter().skip(1).map(|mark| mark.arg as usize).chain([usize::MAX]);
+        keys.zip(nexts).filter_map(move |(key, next)| {
+            let at = key.saturating_add(after_key);
+            Some((at, request.arg(at)?)).filter(|_| at < next)
+        })
+    }
+
+    /// Appends the request with its values as they are stored, and returns its length in bytes.
+    #[inline(never)]
+    fn queue(
+        &self,
+        queue: &mut SendQueue,
+        request: &Request<'_>,
+        located: &Located,
+        prefix: &Prefix,
+        owner: Option<&Bytes>,
+    ) -> usize {
+        let mut splicer = Splicer::new(queue, request, owner);
+        let mut storing = Storing::by(self.compression);
+        let mut values = self.of(request, located).peekable();
+        for mark in &located.marks {
+            splicer.put_before(mark.arg as usize, prefix.as_bytes());
+            let after = mark.arg.saturating_add(u32::from(self.after_key)) as usize;
+            let Some((at, value)) = values.next_if(|(at, _)| *at == after) else { continue };
+            match storing.store(value) {
+                Stored::AsItCame => {}
+                Stored::Behind(header) => splicer.put_before(at, &header),
+                Stored::Framed(frame) => splicer.replace(at, frame),
+            }
+        }
+        self.tally.set(storing.tally());
+        splicer.finish()
+    }
+}
+
+impl Scoped<'_> {
     /// Appends the request as it goes upstream and returns its length in bytes.
     pub fn queue(&self, queue: &mut SendQueue) -> usize {
         match &self.form {
+            Form::Marked { request, located, prefix, owner, values: Some(values), .. }
+                if values.after_key > 0 =>
+            {
+                values.queue(queue, request, located, prefix, *owner)
+            }
             Form::Marked { request, located, prefix, owner, .. } => {
                 let marks = located.marks.iter().map(|mark| mark.arg as usize);
                 edit::queue_prefixed(queue, request, marks, prefix.as_bytes(), *owner)
@@ -284,19 +409,44 @@ impl Scoped<'_> {
         }
     }
 
+    /// How its values are stored, and where they stand after their keys, if it writes any that may be compressed.
+    pub(super) fn stores(&self) -> Option<(Storing, usize)> {
+        match &self.form {
+            Form::Marked { values: Some(values), .. } if values.after_key > 0 => {
+                Some((Storing::by(values.compression), usize::from(values.after_key)))
+            }
+            Form::Marked { .. } | Form::Written(_) => None,
+        }
+    }
+
     /// A part of this request: `bytes` have some of its names, which all lie in `slot`.
-    pub(super) fn part(&self, bytes: Bytes, slot: u16) -> OwnedScoped {
+    pub(super) fn part(&self, (bytes, tally): (Bytes, Tally), slot: u16) -> OwnedScoped {
         OwnedScoped {
             bytes,
             plan: self.reply_plan(),
             namespace: Arc::clone(self.namespace),
             keyed: Keyed::In(slot),
+            tally,
+        }
+    }
+
+    /// What of its values was compressed when it was last written out.
+    #[inline]
+    pub fn compressed(&self) -> Tally {
+        match &self.form {
+            Form::Marked { values, .. } => {
+                values.as_ref().map(|values| values.tally.get()).unwrap_or_default()
+            }
+            Form::Written(request) => request.tally,
         }
     }
 
     /// What is to be done with the reply.
     pub fn reply_plan(&self) -> ReplyPlan {
         match &self.form {
+            Form::Marked { values: Some(StoredValues { shows, .. }), .. } if *shows != Shows::Nothing => {
+                ReplyPlan::Values(*shows)
+            }
             Form::Marked { request, located, prefix, rule, .. } => {
                 ReplyPlan::new(*rule, self.namespace, || {
                     let first = located.marks.first().and_then(|mark| request.arg(mark.arg as usize));
@@ -317,6 +467,7 @@ impl Scoped<'_> {
         let mut queue = SendQueue::default();
         self.queue(&mut queue);
         OwnedScoped {
+            tally: self.compressed(),
             keyed: self.keyed(),
             plan: self.reply_plan(),
             bytes: queue.into_bytes(),
@@ -373,6 +524,101 @@ mod tests {
         ] {
             assert_eq!(Ok(expected.into_iter().map(str::to_owned).collect()), sent(&words));
         }
+    }
+
+    /// The words of the request with values stored by `above`, and what is done with its reply.
+    fn stored(above: u32, words: &[&str]) -> Result<(Vec<Vec<u8>>, ReplyPlan, Tally), Unscopable> {
+        let owned = OwnedRequest::from_args(words).expect("words are not empty");
+        let request = owned.as_request();
+        let spec = identify(&request).expect("known");
+        let mut located = Located::new();
+        locate(spec, &request, &mut located).expect("located");
+        let namespace = crate::tenant::example_namespace();
+        let limits = UpstreamLimits { max_bulk: 600, max_request: 2000 };
+        let compression = Some(Compression { above: Some(above) });
+        let mut scoped = scope(spec, request, &located, &namespace, limits, None)?;
+        scoped.store_values(spec, compression, limits)?;
+        let mut queue = SendQueue::default();
+        let queued = scoped.queue(&mut queue);
+        let bytes = queue.into_bytes();
+        assert_eq!(queued, bytes.len());
+        let mut cursor = crate::resp::cursor::Cursor::new(&bytes);
+        let mut sent = Vec::new();
+        while let Some(value) = cursor.next_value() {
+            if let crate::resp::cursor::Value::Bulk(word) = value {
+                sent.push(word.to_vec());
+            }
+        }
+        assert_eq!(bytes.len(), cursor.position());
+        Ok((sent, scoped.reply_plan(), scoped.compressed()))
+    }
+
+    #[test]
+    fn values_are_stored_where_they_stand() {
+        let long = "long ".repeat(100);
+        let framed = compression::stored(Some(64), long.as_bytes());
+        for (line, expected) in [
+            ("SET k LONG EX 9", "SET acme:k FRAMED EX 9"),
+            ("SETNX k LONG", "SETNX acme:k FRAMED"),
+            ("SETEX k 9 LONG", "SETEX acme:k 9 FRAMED"),
+            ("MSET a LONG b short c LONG", "MSET acme:a FRAMED acme:b short acme:c FRAMED"),
+            ("MSETEX 2 a LONG b v EX 9", "MSETEX 2 acme:a FRAMED acme:b v EX 9"),
+            ("MSET a LONG b", "MSET acme:a FRAMED acme:b"),
+            // No number of keys: every word is taken for one, and the server refuses it.
+            ("MSETEX x a LONG", "MSETEX x acme:a acme:LONG"),
+            ("HSET k f LONG", "HSET acme:k f LONG"),
+            ("APPEND k LONG", "APPEND acme:k LONG"),
+        ] {
+            let words: Vec<&str> =
+                line.split(' ').map(|word| if word == "LONG" { &long } else { word }).collect();
+            let expected: Vec<Vec<u8>> = expected
+                .split(' ')
+                .map(|word| match word {
+                    "FRAMED" => framed.clone(),
+                    _ => word.replace("LONG", &long).into_bytes(),
+                })
+                .collect();
+            let (sent, _, tally) = stored(64, &words).expect("it fits");
+            assert_eq!(expected, sent, "{line}");
+            let times = sent.iter().filter(|word| **word == framed).count();
+            let expected = (500 * times, framed.len() * times);
+            assert_eq!(expected, (tally.written as usize, tally.stored as usize), "{line}");
+        }
+    }
+
+    #[test]
+    fn replies_with_values_are_shown_as_they_were_written() {
+        for (words, expected) in [
+            (vec!["GET", "k"], Some(Shows::One)),
+            (vec!["SET", "k", "v", "GET"], Some(Shows::One)),
+            (vec!["MGET", "k", "l"], Some(Shows::Each)),
+            (vec!["MSET", "k", "v"], None),
+            (vec!["HGET", "k", "f"], None),
+        ] {
+            let (_, plan, _) = stored(64, &words).expect("it fits");
+            let shows = if let ReplyPlan::Values(shows) = plan { Some(shows) } else { None };
+            assert_eq!(expected, shows, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_with_its_header_is_not_sent() {
+        // It begins as `\xf5TNV` does only as bytes, which are no text.
+        let like_a_frame = |len: usize| {
+            let value = [b"\xf5TNV".to_vec(), vec![b'x'; len - 4]].concat();
+            let request = OwnedRequest::from_args(&[b"SET".as_slice(), b"k", &value]).expect("words");
+            let request = request.as_request();
+            let spec = identify(&request).expect("known");
+            let mut located = Located::new();
+            locate(spec, &request, &mut located).expect("located");
+            let namespace = crate::tenant::example_namespace();
+            let limits = UpstreamLimits { max_bulk: 100, max_request: 150 };
+            let compression = Some(Compression { above: None });
+            let mut scoped = scope(spec, request, &located, &namespace, limits, None)?;
+            scoped.store_values(spec, compression, limits)
+        };
+        assert_eq!(Ok(()), like_a_frame(90));
+        assert_eq!(Err(Unscopable::ValueTooLong { len: 101, limit: 100 }), like_a_frame(91));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::compression::{Stored, Storing, Tally};
 use super::prefix::Prefix;
 use super::scope::{CrossSlot, OwnedScoped, Scoped, Unscopable, UpstreamLimits};
 use crate::command::slot::slot_of_parts;
@@ -55,8 +56,9 @@ pub fn split(
     if repeated > limits.max_request {
         return Err(Unscopable::RequestTooLong { len: repeated, limit: limits.max_request }.into());
     }
+    let mut storing = scoped.stores();
     let part = |(slot, positions): (u16, Vec<usize>)| SplitPart {
-        request: scoped.part(words.written(&positions), slot),
+        request: scoped.part(words.written(&positions, &mut storing), slot),
         positions,
     };
     Ok(parts.into_iter().map(part).collect())
@@ -126,8 +128,10 @@ impl<'a> Words<'a> {
         self.head().iter().chain(self.tail()).map(|word| word.len()).sum()
     }
 
-    /// The request with the names at `positions` only.
-    fn written(&self, positions: &[usize]) -> Bytes {
+    /// The request with the names at `positions` only, and what of its values was compressed; of `storing` is said
+    /// how values are stored, and which word of an entry is one.
+    fn written(&self, positions: &[usize], storing: &mut Option<(Storing, usize)>) -> (Bytes, Tally) {
+        let before = storing.as_ref().map(|(storing, _)| storing.tally()).unwrap_or_default();
         let entries = || positions.iter().map(|position| self.entry(*position));
         let words = entries().map(<[_]>::len).sum::<usize>();
         let words = words.saturating_add(self.head().len()).saturating_add(self.tail().len());
@@ -144,14 +148,29 @@ impl<'a> Words<'a> {
             out.extend_from_slice(self.prefix);
             out.extend_from_slice(name);
             out.extend_from_slice(b"\r\n");
-            for word in rest {
-                put_bulk(&mut out, word);
+            for (at, word) in rest.iter().enumerate() {
+                match storing {
+                    Some((storing, after_key)) if at.saturating_add(1) == *after_key => {
+                        put_stored(&mut out, storing.store(word), word);
+                    }
+                    Some(_) | None => put_bulk(&mut out, word),
+                }
             }
         }
         for word in self.tail() {
             put_bulk(&mut out, word);
         }
-        out.freeze()
+        let after = storing.as_ref().map(|(storing, _)| storing.tally()).unwrap_or_default();
+        (out.freeze(), after.since(before))
+    }
+}
+
+/// Appends `value` as it is stored.
+fn put_stored(out: &mut BytesMut, stored: Stored, value: &[u8]) {
+    match stored {
+        Stored::AsItCame => put_bulk(out, value),
+        Stored::Behind(header) => put_bulk(out, &[&header, value].concat()),
+        Stored::Framed(frame) => put_bulk(out, &frame),
     }
 }
 
