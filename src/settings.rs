@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::policy::breaker::Thresholds;
 use crate::tenant::prefix::TenantName;
 
 /// Where a listener waits for clients.
@@ -164,6 +165,36 @@ pub struct SentinelSettings {
     pub password: Option<Password>,
 }
 
+/// When a node is not asked because of how it has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// What opens and closes a breaker.
+    pub thresholds: Thresholds,
+    /// From how many microseconds on a reply is slow; `u32::MAX`: it is not looked at.
+    pub slow_micros: u32,
+    /// How many of an upstream's nodes may be refused at a time, in a hundred; one always may.
+    pub max_ejected_percent: u8,
+}
+
+impl BreakerSettings {
+    /// No breaker opens by itself.
+    pub const OFF: Self = Self {
+        thresholds: Thresholds {
+            consecutive: 0,
+            failure_percent: 0,
+            slow_percent: 0,
+            min_requests: 1,
+            window: 10_000,
+            open_min: 1_000,
+            open_max: 30_000,
+            close_after: 1,
+            probe_limit: 10_000,
+        },
+        slow_micros: u32::MAX,
+        max_ejected_percent: 0,
+    };
+}
+
 /// When it is asked which nodes an upstream has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopologySettings {
@@ -196,22 +227,103 @@ pub struct UpstreamSettings {
     pub database: u32,
     /// From the first packet to the end of the handshake.
     pub connect_timeout: Duration,
-    /// From sending a command to its reply.
+    /// From sending a command to its reply, unless it is of a class.
     pub reply_timeout: Duration,
+    /// The same, by class of command.
+    pub class_timeouts: ClassTimeouts,
+    /// How many requests may be sent again.
+    pub retry: RetrySettings,
     /// Wait before the first attempt to reconnect; doubles from there.
     pub reconnect_min: Duration,
     /// Longest wait between two attempts, at least `reconnect_min`.
     pub reconnect_max: Duration,
     /// A connection nobody used for this long is closed.
     pub idle_timeout: Duration,
-    /// Bytes that may wait to be sent on one connection before the sessions that use it are no longer read.
-    pub max_queued: usize,
+    /// Requests that may be under way on one connection before tenants take turns; what is large counts as several.
+    pub window: u32,
     /// Connections for sessions that block, watch, subscribe or track, over all workers.
     pub max_leases: usize,
     /// How long a session waits for one of them.
     pub lease_wait: Duration,
     /// Whether tenants may `RESTORE`.
     pub restore: Restore,
+    /// When a node is not asked.
+    pub breaker: BreakerSettings,
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// So many bytes.
+    Bytes(u64),
+    /// So much of what there is, 1 to 100.
+    Percent(u8),
+}
+
+/// How much memory the process may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// All of it; a percentage is one of what the control group or the machine has. `None`: three quarters of that.
+    pub process: Option<Amount>,
+    /// What the requests and replies of all clients take (Redis: `maxmemory-clients`); a percentage is one of
+    /// `process`. `None`: no bound of their own.
+    pub clients: Option<Amount>,
+}
+
+/// How much one client may leave unread (Redis: `client-output-buffer-limit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Bytes beyond which it is closed at once.
+    pub hard: usize,
+    /// Bytes, not above `hard`, beyond which it may not stay for longer than `soft_for`.
+    pub soft: Option<usize>,
+    /// See `soft`.
+    pub soft_for: Duration,
+}
+
+impl UpstreamSettings {
+    /// How long the reply to a command of the table may take; of what is none, as long as usual.
+    pub fn reply_timeout_of(&self, command: u16) -> Duration {
+        self.class_timeouts.of(command).unwrap_or(self.reply_timeout)
+    }
+
+    /// The shortest that any reply may take.
+    pub fn shortest_reply_timeout(&self) -> Duration {
+        self.class_timeouts.shortest().map_or(self.reply_timeout, |shortest| shortest.min(self.reply_timeout))
+    }
+}
+
+/// How long replies may take where that is not as long as usual, by position of the command in its table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassTimeouts {
+    by_command: Box<[Option<Duration>]>,
+    shortest: Option<Duration>,
+}
+
+impl ClassTimeouts {
+    /// Those of the commands in the order of their table.
+    pub fn new(by_command: impl IntoIterator<Item = Option<Duration>>) -> Self {
+        let by_command: Box<[_]> = by_command.into_iter().collect();
+        let shortest = by_command.iter().flatten().min().copied();
+        Self { by_command, shortest }
+    }
+
+    fn of(&self, command: u16) -> Option<Duration> {
+        self.by_command.get(usize::from(command)).copied().flatten()
+    }
+
+    fn shortest(&self) -> Option<Duration> {
+        self.shortest
+    }
+}
+
+/// How many requests may be sent again because their node failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// For each hundred that were answered; 0 to 100.
+    pub percent: u32,
+    /// For each second, whatever was answered.
+    pub minimum: u32,
 }
 
 /// What one client, and all of them together, may take.
@@ -224,10 +336,10 @@ pub struct DownstreamLimits {
     /// Bytes of one argument, and of a key with its prefix (Redis: `proto-max-bulk-len`). At most
     /// `max_request`.
     pub max_bulk: usize,
-    /// Bytes of replies held for a client that does not read; beyond it the client is closed.
-    pub max_output: usize,
+    /// Replies held for a client that does not read; beyond it the client is closed.
+    pub output: OutputLimit,
     /// The same for a client that asked for pushes (Redis: `client-output-buffer-limit pubsub`).
-    pub max_subscriber_output: usize,
+    pub subscriber_output: OutputLimit,
     /// Replies owed to one client before it is no longer read.
     pub max_pipeline: usize,
 }
@@ -239,6 +351,15 @@ pub struct ScopedSettings {
     pub cursor_secret: Option<Password>,
     /// A command that waits this long for the upstream goes to its tenant's `SLOWLOG`.
     pub slow_command: Duration,
+}
+
+/// How processes share budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FleetSettings {
+    /// The upstream that keeps them, by its position in the configuration; `None`: each tenant's own.
+    pub upstream: Option<usize>,
+    /// Between two regular asks for another slice.
+    pub interval: Duration,
 }
 
 /// What happens before the first client is accepted.

@@ -12,12 +12,21 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tenantry::command::slot::slot;
+use tenantry::command::{Selection, find};
 use tenantry::config::keys::{Fallback, KEYS, Kind, Section};
 use tenantry::config::layers::{Environment, Flags};
 use tenantry::config::{self, Config, Sources, reference};
-use tenantry::settings::{Address, Deployment, Endpoint, LogFormat, Password, Restore, TopologySettings};
-use tenantry::tenant::directory::{Binding, Order, ReadFrom};
+use tenantry::policy::in_flight::Ceiling;
+use tenantry::settings::{
+    Address, Amount, Deployment, Endpoint, FleetSettings, LogFormat, MemorySettings, OutputLimit, Password,
+    Restore, RetrySettings, TopologySettings, UpstreamSettings,
+};
+use tenantry::tenant::Rules;
+use tenantry::tenant::compression::Compression;
+use tenantry::tenant::directory::{Binding, OnUnavailable, Order, ReadFrom};
+use tenantry::tenant::limits::{Limits, OnExceed, Scope};
 use tenantry::tenant::prefix::TenantName;
+use tenantry::tenant::rules::{Sizes, Ttl};
 
 fn sources(flags: Flags, environment: &[(&str, &str)]) -> Sources {
     let environment: Environment = environment.iter().copied().collect();
@@ -128,7 +137,7 @@ reply_timeout = "2s"
 reconnect_min = "3ms"
 reconnect_max = "4s"
 idle_timeout = "5m"
-max_queued = "64KiB"
+window = 64
 [upstream.other]
 url = "unix:///run/redis.sock"
 [downstream]
@@ -161,11 +170,11 @@ upstream = "other"
         (Duration::from_millis(3), Duration::from_secs(4)),
         (cache.reconnect_min, cache.reconnect_max)
     );
-    assert_eq!((Duration::from_secs(300), 65_536), (cache.idle_timeout, cache.max_queued));
+    assert_eq!((Duration::from_secs(300), 64), (cache.idle_timeout, cache.window));
     assert_eq!("unix:/run/redis.sock", config.upstreams[1].deployment.to_string());
     let limits = config.downstream;
     assert_eq!((5, 2 << 20, 1 << 20), (limits.max_connections, limits.max_request, limits.max_bulk));
-    assert_eq!((16 << 10, 6), (limits.max_output, limits.max_pipeline));
+    assert_eq!((16 << 10, 6), (limits.output.hard, limits.max_pipeline));
     assert_eq!((true, LogFormat::Json), (config.start.wait_for_upstream, config.log.format));
     assert_eq!(tracing::Level::DEBUG, config.log.level);
     let binding = config.directory.listener_binding(&acme()).unwrap();
@@ -297,6 +306,68 @@ fn a_tenant_says_how_it_uses_a_cluster() {
     ] {
         assert_eq!(expected, tenant(&format!("read_from = \"{word}\"")).1, "{word}");
     }
+}
+
+#[test]
+fn compression_is_a_tenants_or_a_users_and_others_of_the_same_keys_can_read() {
+    let text = r#"
+[[listener]]
+address = "127.0.0.1:1"
+[tenant.acme]
+compression = "lz4"
+compress_above = "2KiB"
+[[tenant.acme.user]]
+name = "same"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+[[tenant.acme.user]]
+name = "smaller"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+compress_above = "64B"
+[[tenant.acme.user]]
+name = "off"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+compression = "off"
+[tenant.globex]
+[[tenant.globex.user]]
+name = "archive"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+prefix = "archive:"
+compression = "lz4"
+[[tenant.globex.user]]
+name = "reports"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+prefix = "reports:"
+[[tenant.globex.user]]
+name = "reader"
+secrets = ["sha256:4fe6ae1bd397d68b149f8a86069f5e6806a937d7d0b2f31830c48008b268bda0"]
+prefix = "archive:"
+"#;
+    let config = with_file(text, &[]).unwrap();
+    let compresses = |above| Some(Compression { above: Some(above) });
+    for (user, expected) in [
+        ("same", compresses(2048)),
+        ("smaller", compresses(64)),
+        ("off", Some(Compression { above: None })),
+        ("archive", compresses(1024)),
+        ("reports", None),
+        ("reader", Some(Compression { above: None })),
+    ] {
+        let binding = config.directory.authenticate(user.as_bytes(), b"globex-secret").unwrap();
+        assert_eq!(expected, binding.compression(), "{user}");
+    }
+}
+
+#[test]
+fn compression_that_there_is_not_is_refused() {
+    assert_report(
+        &format!("{ACME}compression = \"zip\"\ncompress_above = \"8B\"\n"),
+        r#"
+t.toml:5:15: tenant.acme.compression: is not "off", "read" or "lz4"
+    write "off", "read" or "lz4"
+t.toml:6:18: tenant.acme.compress_above: is out of range
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 64B to 1MiB
+2 mistakes in the configuration"#,
+    );
 }
 
 #[test]
@@ -506,6 +577,249 @@ fn nothing_that_is_printed_shows_a_secret() {
     assert!(!report.contains("hunter2"), "{report}");
 }
 
+// Deadlines, retries, degradation.
+
+/// How long the upstream may take for each of these commands, in seconds.
+fn timeouts(upstream: &UpstreamSettings, commands: &[&str]) -> Vec<u64> {
+    let of = |name: &&str| {
+        let index = find(name).unwrap().index();
+        upstream.reply_timeout_of(u16::try_from(index).unwrap()).as_secs()
+    };
+    commands.iter().map(of).collect()
+}
+
+#[test]
+fn the_smallest_class_that_has_a_command_says_how_long_its_reply_may_take() {
+    let text = format!(
+        "{ACME}[upstream.main]\nurl = \"redis://127.0.0.1\"\nreply_timeout = \"9s\"\n\
+         [upstream.main.class.get]\nreply_timeout = \"1s\"\n\
+         [upstream.main.class.read]\nreply_timeout = \"5s\"\n\
+         [upstream.main.class.scan]\nreply_timeout = \"4s\"\n\
+         [upstream.main.class.both]\ncommands = \"+get +mget\"\nreply_timeout = \"2s\"\n\
+         [upstream.main.class.either]\ncommands = \"+mget +hget\"\nreply_timeout = \"3s\"\n\
+         [upstream.main.class.write]\n"
+    );
+    let upstream = &with_file(&text, &[]).unwrap().upstreams[0];
+    assert_eq!(
+        vec![1, 2, 3, 4, 5, 9],
+        timeouts(upstream, &["GET", "MGET", "HGET", "HSCAN", "STRLEN", "SET"]),
+        "of two that are as small the shorter; a class without a timeout has the upstream's"
+    );
+    assert_eq!(Duration::from_secs(1), upstream.shortest_reply_timeout());
+    assert_eq!(Duration::from_secs(9), upstream.reply_timeout_of(u16::MAX));
+}
+
+#[test]
+fn deadlines_retries_and_degradation_can_come_from_variables() {
+    let environment = [
+        ("TENANTRY_TENANT", "acme"),
+        ("TENANTRY_UPSTREAM_MAIN_URL", "redis://127.0.0.1"),
+        ("TENANTRY_UPSTREAM_MAIN_CLASS_WRITE_REPLY_TIMEOUT", "3s"),
+        ("TENANTRY_UPSTREAM_MAIN_CLASS_REPORTS_COMMANDS", "+zunion"),
+        ("TENANTRY_UPSTREAM_MAIN_CLASS_REPORTS_REPLY_TIMEOUT", "4s"),
+        ("TENANTRY_UPSTREAM_MAIN_RETRY_PERCENT", "5"),
+        ("TENANTRY_UPSTREAM_MAIN_RETRY_MINIMUM", "0"),
+        ("TENANTRY_TENANT_ACME_ON_UNAVAILABLE", "nil"),
+    ];
+    let config = without_file(&environment).unwrap();
+    assert_eq!(vec![3, 4, 10], timeouts(&config.upstreams[0], &["SET", "ZUNION", "GET"]));
+    assert_eq!(RetrySettings { percent: 5, minimum: 0 }, config.upstreams[0].retry);
+    assert_eq!(OnUnavailable::Nil, config.directory.tenants()[0].on_unavailable);
+    // An upstream may be called like a section of another.
+    let file =
+        format!("{ACME}upstream = \"main_class_a\"\n[upstream.main_class_a]\nurl = \"redis://127.0.0.1\"\n");
+    let config = with_file(&file, &[("TENANTRY_UPSTREAM_MAIN_CLASS_A_REPLY_TIMEOUT", "3s")]).unwrap();
+    assert_eq!(vec![3], timeouts(&config.upstreams[0], &["GET"]));
+}
+
+#[test]
+fn flawed_deadlines_retries_and_degradation_are_all_told() {
+    assert_report(
+        &format!(
+            "{ACME}on_unavailable = \"null\"\n[upstream.main]\nurl = \"redis://127.0.0.1\"\n\
+             [upstream.main.class.reeds]\nreply_timeout = \"1s\"\n\
+             [upstream.main.class.read]\nreply_timeout = \"0s\"\n\
+             [upstream.main.class.keys]\nreply_timeout = \"2h\"\n\
+             [upstream.main.class.mine]\ncommands = \"read\"\n\
+             [upstream.main.class.yours]\ncommands = \"+@reads\"\n\
+             [upstream.main.class.theirs]\ncommands = \"+nosuch\"\n\
+             [upstream.main.class.nobodys]\ncommands = \"+get -get\"\ntimeout = \"1s\"\n\
+             [upstream.main.retry]\npercent = 101\nminimum = -1\nratio = 0.2\n"
+        ),
+        "
+t.toml:5:18: tenant.acme.on_unavailable: is not \"error\" or \"nil\"
+    write \"error\" or \"nil\"
+t.toml:8:22: upstream.main.class.reeds: names no class of commands
+    name it after an ACL category such as read, write or scripting, a command, or scan; or say which commands: commands = \"+@read -keys\"
+t.toml:11:17: upstream.main.class.read.reply_timeout: is out of range
+    write \"250ms\" or the like (ms, s, m, h), 1ms to 1h
+t.toml:12:22: upstream.main.class.keys: has no command that is sent as clients send it
+    name others: what the proxy answers itself or composes of several requests has the upstream's reply_timeout for each of them
+t.toml:13:17: upstream.main.class.keys.reply_timeout: is out of range
+    write \"250ms\" or the like (ms, s, m, h), 1ms to 1h
+t.toml:15:12: upstream.main.class.mine.commands: 'read' begins with neither '+' nor '-'
+    write +command, -command, +@category or -@category, with spaces between
+t.toml:17:12: upstream.main.class.yours.commands: there is no category '@reads'
+    redis-cli ACL CAT lists the categories
+t.toml:19:12: upstream.main.class.theirs.commands: there is no command 'nosuch'
+    docs/commands.md lists the commands; a subcommand is written config|get
+t.toml:21:12: upstream.main.class.nobodys.commands: chooses no command
+    begin with +@all to take commands away from all: \"+@all -keys\"; rules begin with none
+t.toml:22:1: upstream.main.class.nobodys.timeout: no such key
+    known here: commands, reply_timeout
+t.toml:24:11: upstream.main.retry.percent: is out of range
+    write a whole number, 0 to 100
+t.toml:25:11: upstream.main.retry.minimum: is out of range
+    write a whole number, 0 to 1000000
+t.toml:26:1: upstream.main.retry.ratio: no such key
+    known here: percent, minimum
+13 mistakes in the configuration",
+    );
+}
+// What a tenant or user may do.
+
+#[test]
+fn a_connection_is_held_to_the_rules_of_its_tenant_and_its_user() {
+    let text = ACME.to_owned()
+        + r#"
+commands = "+@all -keys"
+max_arguments = 100
+max_key_size = 512
+max_value_size = "1MiB"
+default_ttl = "24h"
+max_ttl = "48h"
+[[tenant.acme.user]]
+name = "reader"
+secrets = ["env:SECRET"]
+commands = "+@read -mget"
+read_only = true
+max_value_size = "1KiB"
+max_ttl = "1h"
+[[tenant.acme.user]]
+name = "same"
+secrets = ["env:SECRET"]
+[tenant.globex]
+[[tenant.globex.user]]
+name = "free"
+secrets = ["env:SECRET"]
+[[tenant.globex.user]]
+name = "mortal"
+secrets = ["env:SECRET"]
+max_ttl = "2h"
+"#;
+    let config = with_file(&text, &[("SECRET", "s")]).unwrap();
+    let rules = |user: &[u8]| {
+        let binding = config.directory.authenticate(user, b"s").unwrap();
+        binding.rules().cloned()
+    };
+    let of_tenant = config.directory.listener_binding(&acme()).unwrap().rules().cloned().unwrap();
+    let same = rules(b"same").unwrap();
+    assert_eq!((of_tenant.sizes, of_tenant.ttl), (same.sizes, same.ttl));
+    let sizes = Sizes { max_arguments: Some(100), max_key: Some(512), max_value: Some(1 << 20) };
+    assert_eq!(sizes, of_tenant.sizes);
+    let hours = |hours: u64| Some(hours * 3_600_000);
+    assert_eq!(Ttl { default: hours(24), max: hours(48) }, of_tenant.ttl);
+    let runs = |rules: &Rules, name: &str| rules.commands.as_ref().unwrap().has(find(name).unwrap());
+    assert_eq!(
+        (true, false, false),
+        (runs(&of_tenant, "SET"), runs(&of_tenant, "KEYS"), of_tenant.is_read_only)
+    );
+    let reader = rules(b"reader").unwrap();
+    let reads = ["GET", "SET", "MGET", "KEYS"].map(|name| runs(&reader, name));
+    assert_eq!(([true, false, false, false], true), (reads, reader.is_read_only));
+    assert_eq!(Sizes { max_value: Some(1 << 10), ..sizes }, reader.sizes);
+    assert_eq!(Ttl { default: hours(1), max: hours(1) }, reader.ttl);
+    assert!(rules(b"free").is_none());
+    assert_eq!(Ttl { default: hours(2), max: hours(2) }, rules(b"mortal").unwrap().ttl);
+}
+
+#[test]
+fn rules_that_contradict_each_other_are_told() {
+    assert_report(RULES_AGAINST_EACH_OTHER, RULES_AGAINST_EACH_OTHER_TOLD);
+}
+
+const RULES_AGAINST_EACH_OTHER: &str = r#"
+[tenant.a]
+commands = "-keys"
+read_only = "maybe"
+max_arguments = 0
+max_key_size = "0B"
+max_value_size = "99999999999TiB"
+default_ttl = "48h"
+max_ttl = "24h"
+[tenant.b]
+commands = "+@all -@nosuch"
+default_ttl = "0s"
+max_ttl = -1
+[[tenant.b.user]]
+name = "u"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+commands = "+select|0"
+[tenant.c]
+commands = "+@read"
+max_arguments = 10
+max_key_size = 10
+max_value_size = 10
+max_ttl = "1h"
+[[tenant.c.user]]
+name = "v"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+commands = "+set keys"
+max_arguments = 11
+max_key_size = 11
+max_value_size = 11
+default_ttl = "2h"
+max_ttl = "3h"
+[[tenant.c.user]]
+name = "w"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+commands = "+set +nosuch|x"
+[[tenant.c.user]]
+name = "x"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+commands = "+set +del"
+"#;
+
+const RULES_AGAINST_EACH_OTHER_TOLD: &str = r#"
+
+t.toml:3:12: tenant.a.commands: chooses no command
+    begin with +@all to take commands away from all: "+@all -keys"; rules begin with none
+t.toml:4:13: tenant.a.read_only: is a text, not true or false
+    write true or false
+t.toml:5:17: tenant.a.max_arguments: is out of range
+    write a whole number, 2 to 1048576
+t.toml:6:16: tenant.a.max_key_size: is out of range
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 1B to 4095MiB
+t.toml:7:18: tenant.a.max_value_size: is too large
+    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 1B to 4095MiB
+t.toml:8:15: tenant.a.default_ttl: is larger than max_ttl
+    lower it, or raise max_ttl
+t.toml:11:12: tenant.b.commands: there is no category '@nosuch'
+    redis-cli ACL CAT lists the categories
+t.toml:12:15: tenant.b.default_ttl: is out of range
+    write "250ms" or the like (ms, s, m, h), 1ms to 878400h
+t.toml:13:11: tenant.b.max_ttl: is a number, not a duration
+    write "250ms" or the like (ms, s, m, h), 1ms to 878400h
+t.toml:17:12: tenant.b.user[1].commands: 'select|0' chooses a first argument, which is not supported: the whole command is 'select'
+    choose the whole command, or leave it out
+t.toml:27:12: tenant.c.user[1].commands: 'keys' begins with neither '+' nor '-'
+    write +command, -command, +@category or -@category, with spaces between
+t.toml:28:17: tenant.c.user[1].max_arguments: is larger than its tenant's max_arguments
+    lower it, or raise its tenant's max_arguments
+t.toml:29:16: tenant.c.user[1].max_key_size: is larger than its tenant's max_key_size
+    lower it, or raise its tenant's max_key_size
+t.toml:30:18: tenant.c.user[1].max_value_size: is larger than its tenant's max_value_size
+    lower it, or raise its tenant's max_value_size
+t.toml:31:15: tenant.c.user[1].default_ttl: is larger than its tenant's max_ttl
+    lower it, or raise its tenant's max_ttl
+t.toml:32:11: tenant.c.user[1].max_ttl: is larger than its tenant's max_ttl
+    lower it, or raise its tenant's max_ttl
+t.toml:36:12: tenant.c.user[2].commands: there is no command 'nosuch|x'
+    docs/commands.md lists the commands; a subcommand is written config|get
+t.toml:40:12: tenant.c.user[3].commands: allows no command that its tenant may run
+    allow some that the tenant's commands allow
+18 mistakes in the configuration"#;
+
 // The reference.
 
 #[test]
@@ -556,14 +870,22 @@ fn restore_is_checked_unless_the_operator_says_otherwise() {
 fn the_reference_shows_the_defaults() {
     let has_value = |section: Section, name: &str| match section.key(name).unwrap().fallback {
         Fallback::Text(_) | Fallback::Integer(_) | Fallback::Truth(_) | Fallback::Required => true,
-        Fallback::Absent(_) => (section, name) == (Section::Listener, "tenant"),
+        // Without it the section would say nothing.
+        Fallback::Absent(_) => {
+            matches!(
+                (section, name),
+                (Section::Listener, "tenant") | (Section::LimitClass, "requests_per_second")
+            )
+        }
     };
     let shown = with_file(&uncommented(has_value), &[]).unwrap();
     let default = config::parse(None, &sources(for_acme(), &[])).unwrap();
     let settings = |config: &Config| {
-        let Config { workers, listeners, admin, upstreams, downstream, start, log, directory: _, scoped: _ } =
+        let Config { workers, listeners, admin, upstreams, fleet, downstream, memory, start, log, .. } =
             config;
-        format!("{workers:?} {listeners:?} {admin:?} {upstreams:?} {downstream:?} {start:?} {log:?}")
+        format!(
+            "{workers:?} {listeners:?} {admin:?} {upstreams:?} {fleet:?} {downstream:?} {memory:?} {start:?} {log:?}"
+        )
     };
     assert_eq!(settings(&default), settings(&shown));
     assert!(shown.directory.authenticate(b"acme", b"acme-secret").is_some());
@@ -573,17 +895,19 @@ fn the_reference_shows_the_defaults() {
 fn every_example_of_the_reference_is_a_good_value() {
     // Examples of keys that exclude each other stand side by side; that is all that may be said about them.
     let expected = "\
-t.toml:9:13: listener[1].unix_mode: applies to unix: sockets only
+t.toml:11:13: listener[1].unix_mode: applies to unix: sockets only
     leave it out, or listen on \"unix:/absolute/path\"
-t.toml:17:21: upstream.main.sentinel_username: applies to redis+sentinel:// only
+t.toml:19:21: upstream.main.sentinel_username: applies to redis+sentinel:// only
     leave it out, or name sentinels in the url
-t.toml:18:21: upstream.main.sentinel_password: applies to redis+sentinel:// only
+t.toml:20:21: upstream.main.sentinel_password: applies to redis+sentinel:// only
     leave it out, or name sentinels in the url
-t.toml:42:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
+t.toml:77:13: tenant.acme.limits.max_delay: applies to on_exceed = \"delay\" only
+    leave it out, or write on_exceed = \"delay\"
+t.toml:88:10: tenant.acme.user[1].prefix: prefix 'acme:session:' of user 'acme' begins with prefix 'acme:' of the \
 tenant's listener
     keep them apart: give the tenant's listener a prefix of its own instead of 'acme:' (remove the listener's tenant \
 and add a user with a prefix)
-4 mistakes in the configuration";
+5 mistakes in the configuration";
     let environment = [("UPSTREAM_PASSWORD", "p"), ("SENTINEL_PASSWORD", "s"), ("CURSOR_SECRET", "c")];
     let report = with_file(&uncommented(|_, _| true), &environment).unwrap_err();
     assert_eq!(expected, report);
@@ -603,8 +927,10 @@ fn the_environment_reaches_every_key() {
             Kind::Text | Kind::Texts => continue,
             Kind::Integer { .. }
             | Kind::Size { .. }
+            | Kind::Amount { .. }
             | Kind::Duration { .. }
             | Kind::Truth
+            | Kind::Rate
             | Kind::Choice(_) => "?",
         };
         let report = without_file(&[("TENANTRY_TENANT", "acme"), (variable, flawed)]).unwrap_err();
@@ -747,10 +1073,10 @@ port = 1
 url = "cache"
 conect_timeout = "1s"
 [upstream.main.breaker]
-consecutive_failures = 5
+consecutive_failurs = 5
 [tenant.acme]
 prefx = "a:"
-[tenant.acme.limits]
+[tenant.acme.quotas]
 [listen]
 "#,
         "
@@ -762,12 +1088,13 @@ t.toml:7:1: admin.port: no such key
     known here: enabled, address
 t.toml:10:1: upstream.main.conect_timeout: no such key
     did you mean connect_timeout?
-t.toml:11:16: upstream.main.breaker: no such key
-    known here: url, username, password, sentinel_username, sentinel_password, address_map, topology_refresh, topology_refresh_min, max_redirects, connect_timeout, reply_timeout, reconnect_min, reconnect_max, idle_timeout, max_queued, max_leases, lease_wait, restore
+t.toml:12:1: upstream.main.breaker.consecutive_failurs: no such key
+    did you mean consecutive_failures?
 t.toml:14:1: tenant.acme.prefx: no such key
     did you mean prefix?
-t.toml:15:14: tenant.acme.limits: no such key
-    known here: prefix, upstream, cluster_persona, order, read_from, colocate, user
+t.toml:15:14: tenant.acme.quotas: no such key
+    known here: prefix, upstream, cluster_persona, order, read_from, on_unavailable, weight, colocate, commands, read_only, max_arguments, \
+max_key_size, max_value_size, default_ttl, max_ttl, compression, compress_above, user, limits
 t.toml:16:2: listen: no such key
     did you mean listener?
 8 mistakes in the configuration",
@@ -786,7 +1113,7 @@ start = { wait_for_upstream = "yes" }
 [upstream.main]
 url = 1
 connect_timeout = 2
-max_queued = 99999999999999999999
+window = 99999999999999999999
 [tenant]
 acme = 3
 [[tenant.globex.user]]
@@ -810,8 +1137,8 @@ t.toml:8:7: upstream.main.url: is a number, not a text
     write a text in quotes
 t.toml:9:19: upstream.main.connect_timeout: is a number, not a duration
     write "250ms" or the like (ms, s, m, h), 1ms to 10m
-t.toml:10:14: upstream.main.max_queued: is too large a number, not a size
-    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 64KiB to 1TiB
+t.toml:10:10: upstream.main.window: is too large a number, not a whole number
+    write a whole number, 1 to 1000000
 t.toml:12:8: tenant.acme: is a number, not a section
     write it as a section, with [brackets] around its name
 t.toml:14:8: tenant.globex.user[1].name: is true or false, not a text
@@ -819,6 +1146,53 @@ t.toml:14:8: tenant.globex.user[1].name: is true or false, not a text
 t.toml:15:11: tenant.globex.user[1].secrets: is a text, not a list of texts
     write a list of texts: ["…", "…"]
 12 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn breakers_that_contradict_themselves() {
+    let text = |lines: &str| {
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n[tenant.acme]\n\
+             [upstream.main]\nurl = \"cache\"\n[upstream.main.breaker]\n{lines}"
+        )
+    };
+    assert_report(
+        &text(
+            "open_for_min = \"31s\"\nwindow = \"1ms\"\nfailure_percent = 101\nmin_requests = 0\nconsecutive_failures = -1\n",
+        ),
+        r#"
+t.toml:8:16: upstream.main.breaker.open_for_min: is larger than open_for_max
+    lower it, or raise open_for_max
+t.toml:9:10: upstream.main.breaker.window: is out of range
+    write "250ms" or the like (ms, s, m, h), 100ms to 1h
+t.toml:10:19: upstream.main.breaker.failure_percent: is out of range
+    write a whole number, 0 to 100
+t.toml:11:16: upstream.main.breaker.min_requests: is out of range
+    write a whole number, 1 to 1000000000
+t.toml:12:24: upstream.main.breaker.consecutive_failures: is out of range
+    write a whole number, 0 to 1000000
+5 mistakes in the configuration"#,
+    );
+    assert_report(
+        &text("slow_percent = 10\nconsecutive_failures = 0\nfailure_percent = 0\n"),
+        "
+t.toml:7:16: upstream.main.breaker: nothing can open the breaker: consecutive_failures and failure_percent are 0, \
+and there is no slow_reply
+    write enabled = false, or one of them
+t.toml:8:16: upstream.main.breaker.slow_percent: says how many replies may be slow, but not from when on they are
+    leave it out, or write slow_reply as well
+2 mistakes in the configuration",
+    );
+    assert_report(
+        &text("slow_reply = \"10s\"\n"),
+        "
+t.toml:8:14: upstream.main.breaker.slow_reply: is not below reply_timeout, after which a reply is not waited for
+    lower it, or raise reply_timeout
+1 mistake in the configuration",
+    );
+    assert!(
+        with_file(&text("enabled = false\nconsecutive_failures = 0\nfailure_percent = 0\n"), &[]).is_ok()
     );
 }
 
@@ -845,7 +1219,7 @@ connect_timeout = "2"
 reply_timeout = "0s"
 reconnect_min = "3s"
 idle_timeout = "1.5h"
-max_queued = "64MB"
+window = 0
 "#,
         r#"
 t.toml:1:11: workers: is out of range
@@ -870,8 +1244,8 @@ t.toml:19:17: upstream.main.reconnect_min: is larger than reconnect_max
     lower it, or raise reconnect_max
 t.toml:20:16: upstream.main.idle_timeout: does not begin with a whole number
     write "250ms" or the like (ms, s, m, h), 1s to 24h
-t.toml:21:14: upstream.main.max_queued: has an unknown unit
-    write "64MiB" or the like (B, KiB, MiB, GiB, TiB), 64KiB to 1TiB
+t.toml:21:10: upstream.main.window: is out of range
+    write a whole number, 1 to 1000000
 12 mistakes in the configuration"#,
     );
 }
@@ -1290,6 +1664,56 @@ environment TENANTRY_WROKERS: names no key
 }
 
 #[test]
+fn a_fleet_meets_at_one_upstream_or_at_each_tenants() {
+    let text = r#"
+[upstream.main]
+url = "a"
+[upstream.budgets]
+url = "b"
+[tenant.acme]
+upstream = "main"
+[[listener]]
+address = "127.0.0.1:0"
+tenant = "acme"
+"#;
+    let fleet = with_file(text, &[]).unwrap().fleet;
+    assert_eq!(FleetSettings { upstream: None, interval: Duration::from_millis(100) }, fleet);
+    let named = format!("{text}[fleet]\nupstream = \"budgets\"\ninterval = \"50ms\"");
+    let fleet = with_file(&named, &[]).unwrap().fleet;
+    assert_eq!(FleetSettings { upstream: Some(1), interval: Duration::from_millis(50) }, fleet);
+}
+
+#[test]
+fn a_fleet_is_told_what_is_wrong_with_it() {
+    assert_report(
+        r#"[[listener]]
+address = "127.0.0.1:0"
+tenant = "acme"
+[tenant.acme]
+prefix = "tenantry@fleet:"
+[tenant.acme.limits]
+requests_per_second = 1000
+scope = "galaxy"
+[fleet]
+upstream = "budget"
+interval = "10ms"
+leases = 3
+"#,
+        r#"t.toml:5:10: tenant.acme.prefix: prefix 'tenantry@fleet:' is where the proxy keeps budgets that several processes share ('tenantry@fleet:')
+    choose another one
+t.toml:8:9: tenant.acme.limits.scope: is not "process" or "fleet"
+    write "process" or "fleet"
+t.toml:10:12: fleet.upstream: names no configured upstream
+    write "main"
+t.toml:11:12: fleet.interval: is out of range
+    write "250ms" or the like (ms, s, m, h), 20ms to 1s
+t.toml:12:1: fleet.leases: no such key
+    known here: upstream, interval
+5 mistakes in the configuration"#,
+    );
+}
+
+#[test]
 fn a_short_form_must_have_one_meaning() {
     let environment = [
         ("TENANTRY_TENANT", "acme"),
@@ -1329,4 +1753,325 @@ fn the_file_can_be_named_by_a_variable() {
     std::fs::write(&path, include_str!("../config/standalone.toml")).unwrap();
     let path = path.display().to_string();
     assert!(config::load(&sources(Flags::default(), &[("TENANTRY_CONFIG", &path)])).is_ok());
+}
+
+// Limits.
+
+/// What is wrong with these lines of tenant acme, which has a listener.
+#[track_caller]
+fn assert_limits_report(lines: &str, expected: &str) {
+    let text = format!("[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n[tenant.acme]\n{lines}");
+    assert_report(&text, expected);
+}
+
+/// Limits of tenant acme, its user bob and two classes; user eve has none.
+const LIMITS: &str = r#"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[tenant.acme]
+[tenant.acme.limits]
+requests_per_second = { rate = 1000, burst = 100 }
+request_bytes_per_second = 1048576
+connections = 50
+in_flight = 200
+on_exceed = "delay"
+dry_run = true
+[tenant.acme.limits.class.scan]
+requests_per_second = 0.25
+[tenant.acme.limits.class.slow_ones]
+commands = "+keys +config|get"
+reply_bytes_per_second = { rate = 2.5, burst = 7 }
+[[tenant.acme.user]]
+name = "bob"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+[tenant.acme.user.limits]
+requests_per_second = { rate = 10 }
+scope = "fleet"
+[[tenant.acme.user]]
+name = "eve"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+"#;
+
+#[test]
+fn limits_of_tenants_users_and_classes_arrive() {
+    let config = with_file(LIMITS, &[]).unwrap();
+    let [of_acme, of_bob] = config.directory.limits() else { panic!("{:?}", config.directory.limits()) };
+    let told = |limits: &Limits| -> Vec<String> {
+        let rates = limits.rates.iter();
+        rates.map(|limit| format!("{}: {limit}, {} at once", limit.name(), limit.level(0).burst)).collect()
+    };
+    let expected = [
+        "requests_per_second: 1000 requests/s, 100 at once",
+        "request_bytes_per_second: 1048576 request bytes/s, 1048576 at once",
+        "class.scan.requests_per_second: 0.25 scan requests/s, 1 at once",
+        "class.slow_ones.reply_bytes_per_second: 2.5 slow_ones reply bytes/s, 7 at once",
+    ];
+    assert_eq!(expected.to_vec(), told(of_acme));
+    assert_eq!(["requests_per_second: 10 requests/s, 10 at once"].to_vec(), told(of_bob));
+    let counts =
+        |limits: &Limits| [&limits.connections, &limits.in_flight].map(|c| c.as_ref().map(Ceiling::most));
+    assert_eq!(([Some(50), Some(200)], [None, None]), (counts(of_acme), counts(of_bob)));
+    assert_eq!((OnExceed::Delay(1_000_000_000), true), (of_acme.on_exceed, of_acme.is_dry_run));
+    assert_eq!((OnExceed::Reject, false), (of_bob.on_exceed, of_bob.is_dry_run));
+    assert_eq!((Scope::Process, Scope::Fleet), (of_acme.scope, of_bob.scope));
+    assert_eq!(
+        ("tenant 'acme'", "user 'bob' of tenant 'acme'"),
+        (of_acme.owner.to_string().as_str(), of_bob.owner.to_string().as_str())
+    );
+    let numbers =
+        |binding: Arc<Binding>| binding.limits().iter().map(|limits| limits.number).collect::<Vec<_>>();
+    let of_user = |name: &[u8]| numbers(config.directory.authenticate(name, b"acme-secret").unwrap());
+    assert_eq!(vec![0], numbers(config.directory.listener_binding(&acme()).unwrap()));
+    assert_eq!((vec![0, 1], vec![0]), (of_user(b"bob"), of_user(b"eve")));
+    let classes: Vec<&Selection> =
+        of_acme.rates.iter().filter_map(|limit| Some(&limit.class.as_ref()?.commands)).collect();
+    let has = |class: usize, name: &str| classes[class].has(find(name).unwrap());
+    assert_eq!([true, true, false], ["SCAN", "HSCAN", "KEYS"].map(|name| has(0, name)));
+    assert_eq!(
+        [true, true, false, false],
+        ["KEYS", "CONFIG GET", "CONFIG SET", "SCAN"].map(|name| has(1, name))
+    );
+}
+
+#[test]
+fn limits_can_come_from_variables() {
+    let config = without_file(&[
+        ("TENANTRY_TENANT", "acme"),
+        ("TENANTRY_TENANT_ACME_LIMITS_REQUESTS_PER_SECOND", "0.5"),
+        ("TENANTRY_TENANT_ACME_LIMITS_CLASS_KEYS_REQUESTS_PER_SECOND", "0.1"),
+        ("TENANTRY_TENANT_ACME_USER_1_NAME", "bob"),
+        ("TENANTRY_TENANT_ACME_USER_1_SECRETS", "env:PASSWORD"),
+        ("TENANTRY_TENANT_ACME_USER_1_LIMITS_CONNECTIONS", "3"),
+        ("PASSWORD", "p"),
+    ])
+    .unwrap();
+    let [of_acme, of_bob] = config.directory.limits() else { panic!("{:?}", config.directory.limits()) };
+    let rates: Vec<String> = of_acme.rates.iter().map(ToString::to_string).collect();
+    assert_eq!(["0.5 requests/s", "0.1 keys requests/s"].to_vec(), rates);
+    assert_eq!(Some(3), of_bob.connections.as_ref().map(Ceiling::most));
+}
+
+#[test]
+fn rates_that_are_none() {
+    assert_limits_report(
+        r#"[tenant.acme.limits]
+requests_per_second = 0
+request_bytes_per_second = -5
+reply_bytes_per_second = 99999999999
+[tenant.acme.limits.class.get]
+requests_per_second = "many"
+request_bytes_per_second = 0.00001
+reply_bytes_per_second = 0.1234567
+[tenant.acme.limits.class.set]
+requests_per_second = { burst = 10 }
+request_bytes_per_second = { rate = 0, burst = 0, per = "1h" }
+reply_bytes_per_second = { rate = 0.001, burst = 1000000000000 }
+[tenant.acme.limits.class.del]
+requests_per_second = { rate = 1, burst = -1 }
+request_bytes_per_second = { rate = 1, burst = 0.5 }
+reply_bytes_per_second = 9999999999999999999999
+"#,
+        r"
+t.toml:6:23: tenant.acme.limits.requests_per_second: is out of range
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:7:28: tenant.acme.limits.request_bytes_per_second: is out of range
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:8:26: tenant.acme.limits.reply_bytes_per_second: is out of range
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:10:23: tenant.acme.limits.class.get.requests_per_second: is a text, not a rate
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:11:28: tenant.acme.limits.class.get.request_bytes_per_second: is out of range
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:12:26: tenant.acme.limits.class.get.reply_bytes_per_second: is out of range
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:14:23: tenant.acme.limits.class.set.requests_per_second: has no rate
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:15:37: tenant.acme.limits.class.set.request_bytes_per_second.rate: is out of range
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+t.toml:15:48: tenant.acme.limits.class.set.request_bytes_per_second.burst: is not a whole number from 1 to 1000000000000
+    write how much is allowed at once, such as burst = 100
+t.toml:15:51: tenant.acme.limits.class.set.request_bytes_per_second.per: no such key
+    known here: rate, burst
+t.toml:16:26: tenant.acme.limits.class.set.reply_bytes_per_second: would take more than 30 days to be allowed again
+    lower the burst, or raise the rate
+t.toml:18:43: tenant.acme.limits.class.del.requests_per_second.burst: is not a whole number from 1 to 1000000000000
+    write how much is allowed at once, such as burst = 100
+t.toml:19:48: tenant.acme.limits.class.del.request_bytes_per_second.burst: is not a whole number from 1 to 1000000000000
+    write how much is allowed at once, such as burst = 100
+t.toml:20:26: tenant.acme.limits.class.del.reply_bytes_per_second: is too large a number, not a rate
+    write a number per second (0.0001 to 1000000000), or { rate = 1000, burst = 100 } with what is allowed at once
+14 mistakes in the configuration",
+    );
+}
+
+/// Nearly every line of it is wrong.
+const CONTRADICTIONS: &str = r#"[tenant.acme.limits]
+requests_per_second = 100
+connections = 20000
+in_flight = 0
+max_delay = "1s"
+on_exceed = "block"
+scope = "galaxy"
+[tenant.acme.limits.class.write]
+requests_per_second = 200
+[tenant.acme.limits.class.BIG]
+commands = "@all"
+[tenant.acme.limits.class.lunch]
+requests_per_second = 1
+[tenant.acme.limits.class.odd]
+commands = "+get -get"
+requests_per_second = 1
+[tenant.acme.limits.class.keys]
+[[tenant.acme.user]]
+name = "bob"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+[tenant.acme.user.limits]
+requests_per_second = 101
+in_flight = 10
+[[tenant.acme.user]]
+name = "eve"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+[tenant.acme.user.limits]
+connections = 5
+on_exceed = "reject"
+[[tenant.acme.user]]
+name = "ann"
+secrets = ["sha256:307c609f87da43c3d563428a4f7efdf9857f4871fd10465732c4ab11a985a08c"]
+[tenant.acme.user.limits]
+dry_run = true
+"#;
+
+#[test]
+fn limits_that_contradict_each_other_or_limit_nothing() {
+    assert_limits_report(
+        CONTRADICTIONS,
+        r#"
+t.toml:7:15: tenant.acme.limits.connections: is larger than downstream.max_connections
+    lower it, or raise downstream.max_connections
+t.toml:8:13: tenant.acme.limits.in_flight: is out of range
+    write a whole number, 1 to 1000000
+t.toml:9:13: tenant.acme.limits.max_delay: applies to on_exceed = "delay" only
+    leave it out, or write on_exceed = "delay"
+t.toml:10:13: tenant.acme.limits.on_exceed: is not "reject" or "delay"
+    write "reject" or "delay"
+t.toml:11:9: tenant.acme.limits.scope: is not "process" or "fleet"
+    write "process" or "fleet"
+t.toml:13:23: tenant.acme.limits.class.write.requests_per_second: is more than requests_per_second of all commands, so it is never reached
+    lower it, or raise requests_per_second of all commands
+t.toml:14:27: tenant.acme.limits.class.BIG: a class's name is made of a-z, 0-9 and '_'
+    rename it
+t.toml:15:12: tenant.acme.limits.class.BIG.commands: '@all' begins with neither '+' nor '-'
+    write +command, -command, +@category or -@category, with spaces between
+t.toml:16:27: tenant.acme.limits.class.lunch: names no class of commands
+    name it after an ACL category such as read, write or scripting, a command, or scan; or say which commands: commands = "+@read -keys"
+t.toml:19:12: tenant.acme.limits.class.odd.commands: chooses no command
+    begin with +@all to take commands away from all: "+@all -keys"; rules begin with none
+t.toml:21:27: tenant.acme.limits.class.keys: limits nothing
+    add a limit, such as requests_per_second = 1000, or remove the section
+t.toml:26:23: tenant.acme.user[1].limits.requests_per_second: is more than the tenant's requests_per_second, so it is never reached
+    lower it, or raise the tenant's requests_per_second
+t.toml:33:13: tenant.acme.user[2].limits.on_exceed: applies to rates only, and there is none
+    leave it out, or add a rate, such as requests_per_second = 1000
+t.toml:37:19: tenant.acme.user[3].limits: limits nothing
+    add a limit, such as requests_per_second = 1000, or remove the section
+14 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn settings_of_memory_arrive() {
+    let text = r#"max_memory = "256MiB"
+max_client_memory = "30%"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[downstream]
+max_output = "16KiB"
+max_output_soft = "16KiB"
+max_output_soft_for = "3s"
+[tenant.acme]
+"#;
+    let Config { memory, downstream, .. } = with_file(text, &[]).unwrap();
+    let expected =
+        MemorySettings { process: Some(Amount::Bytes(256 << 20)), clients: Some(Amount::Percent(30)) };
+    assert_eq!(expected, memory);
+    let expected = OutputLimit { hard: 16 << 10, soft: Some(16 << 10), soft_for: Duration::from_secs(3) };
+    assert_eq!(expected, downstream.output);
+    // Redis' own.
+    let expected = OutputLimit { hard: 32 << 20, soft: Some(8 << 20), soft_for: Duration::from_secs(60) };
+    assert_eq!(expected, downstream.subscriber_output);
+}
+
+#[test]
+fn what_there_is_of_memory_and_what_may_be_taken_must_go_together() {
+    assert_report(
+        r#"workers = 4
+max_memory = "64MiB"
+max_client_memory = "65MiB"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[downstream]
+max_connections = 50000
+max_output = "1MiB"
+max_output_soft = "2MiB"
+max_output_soft_for = "0s"
+max_subscriber_output_soft = "33MiB"
+[tenant.acme]
+"#,
+        r#"
+t.toml:2:14: max_memory: is not enough for 50000 connections and 4 workers, which take 102MiB
+    raise it, or lower downstream.max_connections or workers
+t.toml:3:21: max_client_memory: is larger than max_memory
+    lower it, or raise max_memory
+t.toml:10:19: downstream.max_output_soft: is larger than max_output
+    lower it, or raise max_output
+t.toml:11:23: downstream.max_output_soft_for: is out of range
+    write "250ms" or the like (ms, s, m, h), 1ms to 1h
+t.toml:12:30: downstream.max_subscriber_output_soft: is larger than max_subscriber_output
+    lower it, or raise max_subscriber_output
+5 mistakes in the configuration"#,
+    );
+}
+
+#[test]
+fn amounts_of_memory_are_sizes_or_percentages() {
+    assert_report(
+        r#"max_memory = "0%"
+max_client_memory = "101%"
+[[listener]]
+address = "127.0.0.1:1"
+tenant = "acme"
+[tenant.acme]
+"#,
+        r#"
+t.toml:1:14: max_memory: is out of range
+    write "512MiB", "75%" or the like, 64MiB to 1TiB, or 1% to 100%
+t.toml:2:21: max_client_memory: is out of range
+    write "512MiB", "75%" or the like, 1MiB to 1TiB, or 1% to 100%
+2 mistakes in the configuration"#,
+    );
+    for (written, finding) in [
+        ("0", "is out of range"),
+        ("\"half\"", "does not begin with a whole number"),
+        ("true", "is true or false, not a size or a percentage"),
+    ] {
+        let report = with_file(
+            &format!(
+                "max_memory = {written}\n[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n[tenant.acme]\n"
+            ),
+            &[],
+        );
+        let report = report.expect_err("a mistake");
+        assert!(report.contains(&format!("max_memory: {finding}\n")), "{report}");
+    }
+    let environment = [("TENANTRY_MAX_MEMORY", "80%")];
+    let text = "[[listener]]\naddress = \"127.0.0.1:1\"\ntenant = \"acme\"\n[tenant.acme]\n";
+    assert_eq!(Some(Amount::Percent(80)), with_file(text, &environment).unwrap().memory.process);
+    assert_eq!(MemorySettings::default(), with_file(text, &[]).unwrap().memory);
+    assert_eq!(
+        MemorySettings::default(),
+        with_file(text, &[("TENANTRY_MAX_MEMORY", "auto")]).unwrap().memory
+    );
 }

@@ -27,13 +27,15 @@ pub enum Value {
     Text(String),
     /// A whole number.
     Integer(i64),
+    /// A number with a fraction, as it was written.
+    Fraction(String),
     /// A truth.
     Truth(bool),
     /// A list, or `[[sections]]`.
     List(Vec<Written<Value>>),
     /// A `[section]` or inline table.
     Table(Table),
-    /// What no key takes: a float or a date. Its name, for the report.
+    /// What no key takes: a date. Its name, for the report.
     Other(&'static str),
 }
 
@@ -63,6 +65,7 @@ impl Value {
         match self {
             Self::Text(_) => "a text",
             Self::Integer(_) => "a number",
+            Self::Fraction(_) => "a number with a fraction",
             Self::Truth(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a section",
@@ -128,7 +131,12 @@ impl Table {
     pub fn section(&mut self, key: &str, place: &Place) -> Option<&mut Table> {
         match self.value(key, place, || Value::Table(Table::default())) {
             Value::Table(table) => Some(table),
-            Value::Text(_) | Value::Integer(_) | Value::Truth(_) | Value::List(_) | Value::Other(_) => None,
+            Value::Text(_)
+            | Value::Integer(_)
+            | Value::Fraction(_)
+            | Value::Truth(_)
+            | Value::List(_)
+            | Value::Other(_) => None,
         }
     }
 
@@ -207,7 +215,7 @@ impl<'t> Lines<'t> {
             DeValue::Boolean(truth) => Value::Truth(*truth),
             DeValue::Array(list) => Value::List(list.iter().map(|item| self.value(item)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table)),
-            DeValue::Float(_) => Value::Other("a number with a fraction"),
+            DeValue::Float(number) => Value::Fraction(number.as_str().to_owned()),
             DeValue::Datetime(_) => Value::Other("a date"),
         };
         Written { value, place }

@@ -4,7 +4,9 @@
 //! neither can know a key, a default or a range that the other does not. To add a key: a row here, a line in
 //! `config/mod.rs` that reads it, and `config/reference.toml` anew (the test that compares them says how).
 
+use super::hygiene;
 use super::layers::DEFAULT_ADMIN;
+use crate::tenant::compression::{LEAST_ABOVE, MAX_VALUE};
 
 /// A section of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +19,22 @@ pub enum Section {
     Admin,
     /// `[upstream.NAME]`
     Upstream,
+    /// `[upstream.NAME.breaker]`
+    Breaker,
+    /// `[upstream.NAME.class.CLASS]`
+    UpstreamClass,
+    /// `[upstream.NAME.retry]`
+    UpstreamRetry,
     /// `[tenant.NAME]`
     Tenant,
+    /// `[tenant.NAME.limits]`, and `[tenant.NAME.user.limits]` of the user before it
+    Limits,
+    /// `[tenant.NAME.limits.class.CLASS]`
+    LimitClass,
     /// `[[tenant.NAME.user]]`
     User,
+    /// `[fleet]`
+    Fleet,
     /// `[downstream]`
     Downstream,
     /// `[start]`
@@ -50,6 +64,13 @@ pub enum Kind {
         /// Largest value, in bytes.
         most: u64,
     },
+    /// A size, or a percentage of another.
+    Amount {
+        /// Least size, in bytes.
+        least: u64,
+        /// Largest size, in bytes.
+        most: u64,
+    },
     /// A duration.
     Duration {
         /// Shortest, in milliseconds.
@@ -59,6 +80,8 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Truth,
+    /// Something per second, and how much of it at once.
+    Rate,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -102,8 +125,14 @@ impl Section {
         Section::Listener,
         Section::Admin,
         Section::Upstream,
+        Section::Breaker,
+        Section::UpstreamClass,
+        Section::UpstreamRetry,
         Section::Tenant,
+        Section::Limits,
+        Section::LimitClass,
         Section::User,
+        Section::Fleet,
         Section::Downstream,
         Section::Start,
         Section::Log,
@@ -116,8 +145,14 @@ impl Section {
             Self::Listener => "[[listener]]",
             Self::Admin => "[admin]",
             Self::Upstream => "[upstream.main]",
+            Self::Breaker => "[upstream.main.breaker]",
+            Self::UpstreamClass => "[upstream.main.class.scan]",
+            Self::UpstreamRetry => "[upstream.main.retry]",
             Self::Tenant => "[tenant.acme]",
+            Self::Limits => "[tenant.acme.limits]",
+            Self::LimitClass => "[tenant.acme.limits.class.keys]",
             Self::User => "[[tenant.acme.user]]",
+            Self::Fleet => "[fleet]",
             Self::Downstream => "[downstream]",
             Self::Start => "[start]",
             Self::Log => "[log]",
@@ -139,14 +174,43 @@ impl Section {
                  REDIS_HOST, REDIS_PORT,\n\
                  REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB say."
             }
+            Self::Breaker => {
+                "When a node of the upstream is asked nothing, because it fails: its requests are answered at once, \
+                 and one\nprobe at a time finds out whether it is well again."
+            }
+            Self::UpstreamClass => {
+                "Commands whose replies may take another time than reply_timeout says. The name is an ACL category \
+                 (read, write,\nscripting, …), a command, or scan: SSCAN, HSCAN and ZSCAN. Of several classes that \
+                 have a command the smallest counts."
+            }
+            Self::UpstreamRetry => {
+                "How many requests may be sent again because a node of a cluster, or of a group that sentinels watch, \
+                 failed.\nWhat went to the wrong node (MOVED, ASK), and reads that the primary is asked because \
+                 their\nreplica failed, do not count. When nothing is left, clients read the error at once."
+            }
             Self::Tenant => {
                 "A tenant; its name is made of a-z, 0-9, '_' and '-' (63 at most).\n\
                  No tenant's prefix may begin another's."
+            }
+            Self::Limits => {
+                "What the tenant's connections may take together. A user has limits of its own in \
+                 [tenant.acme.user.limits],\n\
+                 behind its [[tenant.acme.user]] (TENANTRY_TENANT_ACME_USER_1_LIMITS_…).\n\
+                 A rate is a number per second, with a second's worth at once, or says how much at once."
+            }
+            Self::LimitClass => {
+                "Rates of some commands, besides those of all. A class is called after a category of Redis' ACL \
+                 (write, scripting, …)\n\
+                 or a command, or scan (SCAN and its kin); any other says which commands it has."
             }
             Self::User => {
                 "Who may authenticate as the tenant (AUTH name password). Names are unique over all \
                  tenants:\n\
                  the user says which tenant a connection belongs to."
+            }
+            Self::Fleet => {
+                "How limits with scope = \"fleet\" are shared: processes lease slices of one budget from a Redis, \
+                 where it is a\nkey of its own (tenantry@fleet:…)."
             }
             Self::Downstream => "What clients may take of this process.",
             Self::Start => "What happens before the first client is accepted.",
@@ -157,12 +221,18 @@ impl Section {
     /// The names of its subsections.
     pub fn subsections(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["listener", "admin", "upstream", "tenant", "downstream", "start", "log"],
-            Self::Tenant => &["user"],
+            Self::Top => &["listener", "admin", "upstream", "tenant", "fleet", "downstream", "start", "log"],
+            Self::Tenant => &["user", "limits"],
+            Self::User => &["limits"],
+            Self::Limits => &["class"],
+            Self::Upstream => &["breaker", "class", "retry"],
             Self::Listener
             | Self::Admin
-            | Self::Upstream
-            | Self::User
+            | Self::LimitClass
+            | Self::Fleet
+            | Self::Breaker
+            | Self::UpstreamClass
+            | Self::UpstreamRetry
             | Self::Downstream
             | Self::Start
             | Self::Log => &[],
@@ -180,6 +250,9 @@ impl Section {
     }
 }
 
+/// What an amount of memory is when nobody says.
+pub const AUTO: &str = "auto";
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -188,7 +261,7 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
 /// Positions inside a request are 32 bit; the MiB below 4 GiB leaves room for headers.
-const LARGEST_REQUEST: u64 = 4095 * MIB;
+pub(super) const LARGEST_REQUEST: u64 = 4095 * MIB;
 
 /// The rows.
 pub const KEYS: &[Key] = &[
@@ -236,6 +309,26 @@ pub const KEYS: &[Key] = &[
         fallback: Fallback::Text("10ms"),
         example: "",
         purpose: "A command that waits this long for the upstream goes to its tenant's SLOWLOG.",
+    },
+    Key {
+        section: Section::Top,
+        name: "max_memory",
+        kind: Kind::Amount { least: 64 * MIB, most: TIB },
+        fallback: Fallback::Text(AUTO),
+        example: "",
+        purpose: "Memory that the process may take; a percentage is one of what the control group or, without a limit \
+                  there, the\nmachine has, and auto is 75%. From 80% of it on, new connections and requests of 16 KiB and more \
+                  are refused\nand clients that hold much are not read; from 90% on every request is refused, and the \
+                  clients that hold most are closed.",
+    },
+    Key {
+        section: Section::Top,
+        name: "max_client_memory",
+        kind: Kind::Amount { least: MIB, most: TIB },
+        fallback: Fallback::Absent("only max_memory counts"),
+        example: "30%",
+        purpose: "What requests and replies of all clients together may take (Redis: maxmemory-clients); a percentage is \
+                  one of\nmax_memory. Beyond it, the clients that hold most are closed.",
     },
     Key {
         section: Section::Listener,
@@ -374,6 +467,39 @@ pub const KEYS: &[Key] = &[
         purpose: "From sending a command to its reply; then the connection is given up.",
     },
     Key {
+        section: Section::UpstreamClass,
+        name: "commands",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("those that the section is named after"),
+        example: "+@read -get +zunionstore",
+        purpose: "Which commands, in the words of Redis' ACL, from none on.",
+    },
+    Key {
+        section: Section::UpstreamClass,
+        name: "reply_timeout",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Absent("that of the upstream"),
+        example: "30s",
+        purpose: "From sending such a command to its reply; then the connection is given up, with all that it carries.\n\
+                  Replies come in the order of the requests: the time of one begins when those before it have come.",
+    },
+    Key {
+        section: Section::UpstreamRetry,
+        name: "percent",
+        kind: Kind::Integer { least: 0, most: 100 },
+        fallback: Fallback::Integer(20),
+        example: "",
+        purpose: "For each hundred requests that were answered in the last ten seconds.",
+    },
+    Key {
+        section: Section::UpstreamRetry,
+        name: "minimum",
+        kind: Kind::Integer { least: 0, most: 1_000_000 },
+        fallback: Fallback::Integer(10),
+        example: "",
+        purpose: "For each of the last ten seconds, whatever was answered. 0, and percent = 0: none at all.",
+    },
+    Key {
         section: Section::Upstream,
         name: "reconnect_min",
         kind: Kind::Duration { least: 1, most: HOUR },
@@ -399,12 +525,13 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: Section::Upstream,
-        name: "max_queued",
-        kind: Kind::Size { least: 64 * KIB, most: TIB },
-        fallback: Fallback::Text("64MiB"),
+        name: "window",
+        kind: Kind::Integer { least: 1, most: 1_000_000 },
+        fallback: Fallback::Integer(1024),
         example: "",
-        purpose: "Bytes that may wait to be sent on one connection; beyond it, its clients are not read \
-                  until it drains.",
+        purpose: "Requests that may be under way on one connection; beyond it, tenants take turns by their weight, and \
+                  clients\nwhose turn it is not are not read. 4 KiB of request and expected reply count as one request \
+                  more.",
     },
     Key {
         section: Section::Upstream,
@@ -432,6 +559,96 @@ pub const KEYS: &[Key] = &[
         purpose: "Whether tenants may RESTORE. checked: if the upstream checks payloads (sanitize-dump-payload is \
                   clients or yes,\nwhich is asked when a connection is made): one that does not can be crashed by a \
                   forged payload.\nalways: whatever the upstream does, for tenants that you trust. never: not at all.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "enabled",
+        kind: Kind::Truth,
+        fallback: Fallback::Truth(true),
+        example: "",
+        purpose: "Whether breakers open by themselves. An operator can open one in any case (POST /breakers).",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "consecutive_failures",
+        kind: Kind::Integer { least: 0, most: 1_000_000 },
+        fallback: Fallback::Integer(5),
+        example: "",
+        purpose: "Failures without a success in between that open it; 0: not counted. What counts is in docs/operations.md.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "failure_percent",
+        kind: Kind::Integer { least: 0, most: 100 },
+        fallback: Fallback::Integer(50),
+        example: "",
+        purpose: "Failures in a hundred requests of the window that open it; 0: not counted.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "slow_reply",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Absent("no reply is too slow"),
+        example: "500ms",
+        purpose: "A reply that takes longer is slow; below reply_timeout.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "slow_percent",
+        kind: Kind::Integer { least: 1, most: 100 },
+        fallback: Fallback::Absent("50"),
+        example: "50",
+        purpose: "Slow replies in a hundred requests of the window that open it; only with slow_reply.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "min_requests",
+        kind: Kind::Integer { least: 1, most: 1_000_000_000 },
+        fallback: Fallback::Integer(20),
+        example: "",
+        purpose: "Requests in the window below which neither share says anything.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "window",
+        kind: Kind::Duration { least: 100, most: HOUR },
+        fallback: Fallback::Text("10s"),
+        example: "",
+        purpose: "How far back both shares look.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "open_for_min",
+        kind: Kind::Duration { least: 10, most: HOUR },
+        fallback: Fallback::Text("1s"),
+        example: "",
+        purpose: "For how long a node is asked nothing at first; doubles while probes fail, with jitter.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "open_for_max",
+        kind: Kind::Duration { least: 10, most: HOUR },
+        fallback: Fallback::Text("30s"),
+        example: "",
+        purpose: "Longest such time, at least open_for_min. A node that refuses, or is loading, is asked again within \
+                  reconnect_max.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "close_after",
+        kind: Kind::Integer { least: 1, most: 1_000 },
+        fallback: Fallback::Integer(3),
+        example: "",
+        purpose: "Probes in a row that must be answered before everybody is let in again. There is one at a time.",
+    },
+    Key {
+        section: Section::Breaker,
+        name: "max_ejected_percent",
+        kind: Kind::Integer { least: 1, most: 100 },
+        fallback: Fallback::Integer(50),
+        example: "",
+        purpose: "Nodes of the upstream in a hundred that may be asked nothing at the same time; one always may, also the\n\
+                  only one.",
     },
     Key {
         section: Section::Tenant,
@@ -482,6 +699,25 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: Section::Tenant,
+        name: "on_unavailable",
+        kind: Kind::Choice(&["error", "nil"]),
+        fallback: Fallback::Text("error"),
+        example: "",
+        purpose: "What commands that only read are answered while the upstream is not there.\n\
+                  error: that it is not. nil: what Redis answers when there is no such key, as a cache that misses; \
+                  writes,\ntransactions, blocking commands and walks get the error all the same (docs/commands.md).",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "weight",
+        kind: Kind::Integer { least: 1, most: 1000 },
+        fallback: Fallback::Integer(1),
+        example: "",
+        purpose: "How often it has its turn where tenants wait for a node that has enough to do, beside the others' \
+                  weights.",
+    },
+    Key {
+        section: Section::Tenant,
         name: "colocate",
         kind: Kind::Truth,
         fallback: Fallback::Truth(false),
@@ -489,6 +725,139 @@ pub const KEYS: &[Key] = &[
         purpose: "true: all its keys are in one slot of a cluster, by a hash tag in their prefix ({acme}: for acme:), so \
                   every\ncommand with several keys, transaction and script works, and one shard has all of it. Keys \
                   written before\nkeep their old names and are not found any more.",
+    },
+    hygiene::COMMANDS,
+    hygiene::READ_ONLY,
+    hygiene::MAX_ARGUMENTS,
+    hygiene::MAX_KEY_SIZE,
+    hygiene::MAX_VALUE_SIZE,
+    hygiene::DEFAULT_TTL,
+    hygiene::MAX_TTL,
+    Key {
+        section: Section::Tenant,
+        name: "compression",
+        kind: Kind::Choice(&["off", "read", "lz4"]),
+        fallback: Fallback::Text("off"),
+        example: "",
+        purpose: "lz4: string values above compress_above are stored compressed if that makes them shorter, and are read as \
+                  they\nwere written. Commands that look into such values (APPEND, GETRANGE, STRLEN, SETBIT, …) are \
+                  refused.\nread: those that are compressed are read, none is any more. First of all set every \
+                  instance to this, and again\nfor as long as compressed values are left: with off they are shown as \
+                  they are stored.",
+    },
+    Key {
+        section: Section::Tenant,
+        name: "compress_above",
+        kind: Kind::Size { least: LEAST_ABOVE as u64, most: MAX_VALUE as u64 },
+        fallback: Fallback::Text("1KiB"),
+        example: "",
+        purpose: "Values up to this length, and those above 1MiB, stay as they are.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "requests_per_second",
+        kind: Kind::Rate,
+        fallback: Fallback::Absent("no limit"),
+        example: "{ rate = 1000, burst = 100 }",
+        purpose: "Requests of clients.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "request_bytes_per_second",
+        kind: Kind::Rate,
+        fallback: Fallback::Absent("no limit"),
+        example: "{ rate = 10485760, burst = 20971520 }",
+        purpose: "Bytes of requests, as clients send them.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "reply_bytes_per_second",
+        kind: Kind::Rate,
+        fallback: Fallback::Absent("no limit"),
+        example: "{ rate = 104857600, burst = 104857600 }",
+        purpose: "Bytes of replies, known only afterwards: after a large one, requests are refused until it is paid for\n(a minute at most).",
+    },
+    Key {
+        section: Section::Limits,
+        name: "connections",
+        kind: Kind::Integer { least: 1, most: 1_000_000 },
+        fallback: Fallback::Absent("downstream.max_connections, which all tenants share"),
+        example: "100",
+        purpose: "Connections at a time.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "in_flight",
+        kind: Kind::Integer { least: 1, most: 1_000_000 },
+        fallback: Fallback::Absent("no limit"),
+        example: "1000",
+        purpose: "Requests at a time that have not been answered.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "on_exceed",
+        kind: Kind::Choice(&["reject", "delay"]),
+        fallback: Fallback::Text("reject"),
+        example: "",
+        purpose: "reject: a request beyond a rate is refused (RATELIMITED).\n\
+                  delay: it waits, and its connection with it, and is refused if max_delay would not do.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "max_delay",
+        kind: Kind::Duration { least: 1, most: MINUTE },
+        fallback: Fallback::Absent("1s"),
+        example: "250ms",
+        purpose: "The longest that a request waits.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "dry_run",
+        kind: Kind::Truth,
+        fallback: Fallback::Truth(false),
+        example: "",
+        purpose: "Whether what exceeds a limit is only counted.",
+    },
+    Key {
+        section: Section::Limits,
+        name: "scope",
+        kind: Kind::Choice(&["process", "fleet"]),
+        fallback: Fallback::Text("process"),
+        example: "",
+        purpose: "Who shares the rates. process: the workers of this process. fleet: all processes that are configured \
+                  so.",
+    },
+    Key {
+        section: Section::LimitClass,
+        name: "commands",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("those of the category or command that the class is called after"),
+        example: "+keys +@scripting",
+        purpose: "The commands, as in a rule of Redis' ACL: +get, +config|get, +@write, -@fast; one after the other.",
+    },
+    Key {
+        section: Section::LimitClass,
+        name: "requests_per_second",
+        kind: Kind::Rate,
+        fallback: Fallback::Absent("no limit"),
+        example: "10",
+        purpose: "As in limits, of these commands.",
+    },
+    Key {
+        section: Section::LimitClass,
+        name: "request_bytes_per_second",
+        kind: Kind::Rate,
+        fallback: Fallback::Absent("no limit"),
+        example: "{ rate = 10485760, burst = 20971520 }",
+        purpose: "As in limits, of these commands.",
+    },
+    Key {
+        section: Section::LimitClass,
+        name: "reply_bytes_per_second",
+        kind: Kind::Rate,
+        fallback: Fallback::Absent("no limit"),
+        example: "{ rate = 104857600, burst = 104857600 }",
+        purpose: "As in limits, of these commands.",
     },
     Key {
         section: Section::User,
@@ -526,6 +895,48 @@ pub const KEYS: &[Key] = &[
         example: "",
         purpose: "The database its connections start in.",
     },
+    hygiene::COMMANDS.of_user(),
+    hygiene::READ_ONLY.of_user(),
+    hygiene::MAX_ARGUMENTS.of_user(),
+    hygiene::MAX_KEY_SIZE.of_user(),
+    hygiene::MAX_VALUE_SIZE.of_user(),
+    hygiene::DEFAULT_TTL.of_user(),
+    hygiene::MAX_TTL.of_user(),
+    Key {
+        section: Section::User,
+        name: "compression",
+        kind: Kind::Choice(&["off", "read", "lz4"]),
+        fallback: Fallback::Absent("the tenant's"),
+        example: "lz4",
+        purpose: "The same for this user's connections. Whoever has the same keys reads what this user has compressed.",
+    },
+    Key {
+        section: Section::User,
+        name: "compress_above",
+        kind: Kind::Size { least: LEAST_ABOVE as u64, most: MAX_VALUE as u64 },
+        fallback: Fallback::Absent("the tenant's"),
+        example: "1KiB",
+        purpose: "The same for this user's connections.",
+    },
+    Key {
+        section: Section::Fleet,
+        name: "upstream",
+        kind: Kind::Text,
+        fallback: Fallback::Absent("each tenant's own upstream"),
+        example: "main",
+        purpose: "The upstream that keeps the budgets of all tenants. The proxy's user there needs EVAL, EVALSHA, \
+                  SCRIPT LOAD, TIME,\nHMGET, HMSET and PEXPIRE for the keys tenantry@fleet:*.",
+    },
+    Key {
+        section: Section::Fleet,
+        name: "interval",
+        kind: Kind::Duration { least: 20, most: SECOND },
+        fallback: Fallback::Text("100ms"),
+        example: "",
+        purpose: "How often each process asks for another slice: twice as often while there is less than is wanted, not at \
+                  all while\nit is idle. What the fleet grants too much or too little when its load moves comes in \
+                  this time.",
+    },
     Key {
         section: Section::Downstream,
         name: "max_connections",
@@ -559,7 +970,24 @@ pub const KEYS: &[Key] = &[
         fallback: Fallback::Text("1GiB"),
         example: "",
         purpose: "Bytes of replies held for a client that does not read them; beyond it the client is \
-                  closed.",
+                  closed\n(Redis: client-output-buffer-limit normal).",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_output_soft",
+        kind: Kind::Size { least: 16 * KIB, most: TIB },
+        fallback: Fallback::Absent("no such limit"),
+        example: "64MiB",
+        purpose: "Bytes beyond which it is closed as well if it stays beyond them for max_output_soft_for. Not above \
+                  max_output.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_output_soft_for",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("60s"),
+        example: "",
+        purpose: "How long that is.",
     },
     Key {
         section: Section::Downstream,
@@ -569,6 +997,23 @@ pub const KEYS: &[Key] = &[
         example: "",
         purpose: "The same for a client that is subscribed, tracks keys or monitors (Redis: \
                   client-output-buffer-limit pubsub).",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_subscriber_output_soft",
+        kind: Kind::Size { least: 16 * KIB, most: TIB },
+        fallback: Fallback::Absent("8MiB, or max_subscriber_output if that is less"),
+        example: "8MiB",
+        purpose: "Bytes beyond which it is closed as well if it stays beyond them for max_subscriber_output_soft_for. \
+                  Not above\nmax_subscriber_output.",
+    },
+    Key {
+        section: Section::Downstream,
+        name: "max_subscriber_output_soft_for",
+        kind: Kind::Duration { least: 1, most: HOUR },
+        fallback: Fallback::Text("60s"),
+        example: "",
+        purpose: "How long that is.",
     },
     Key {
         section: Section::Downstream,

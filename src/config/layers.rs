@@ -9,8 +9,10 @@
 //! | `--workers`, `TENANTRY_WORKERS` | the number of workers |
 //! | `TENANTRY_<SECTION>_<KEY>` | a key of `[section]` |
 //! | `TENANTRY_UPSTREAM_<NAME>_<KEY>`, `TENANTRY_TENANT_<NAME>_<KEY>` | a key of these sections |
+//! | `TENANTRY_UPSTREAM_<NAME>_BREAKER_<KEY>`, `TENANTRY_UPSTREAM_<NAME>_RETRY_<KEY>`, `TENANTRY_UPSTREAM_<NAME>_CLASS_<CLASS>_<KEY>` | a key of these sections |
 //! | `TENANTRY_LISTENER_<N>_<KEY>` | a key of the N-th listener, from 1 |
 //! | `TENANTRY_TENANT_<NAME>_USER_<N>_<KEY>` | a key of the tenant's N-th user, from 1 |
+//! | `…_LIMITS_<KEY>`, `…_LIMITS_CLASS_<CLASS>_<KEY>` | a key of the limits of that tenant or user |
 //!
 //! Names are written in capitals with `_` for `-`. An empty variable counts as not set, for container
 //! templates that pass every variable through.
@@ -182,8 +184,19 @@ enum Target {
     Section(&'static str, &'static str),
     Listener(usize, &'static str),
     Upstream(String, &'static str),
+    /// In `[upstream.NAME.…]`.
+    WithinUpstream(String, Vec<String>, &'static str),
     Tenant(String, &'static str),
     User(String, usize, &'static str),
+    Limits(Limited, &'static str),
+}
+
+/// Whose limits a variable is about, and for which class.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Limited {
+    tenant: String,
+    user: Option<usize>,
+    class: Option<String>,
 }
 
 fn lay_variables(document: &mut Table, environment: &Environment) -> Vec<Finding> {
@@ -225,6 +238,7 @@ fn target(rest: &str, document: &Table) -> Option<Target> {
     for (start, section) in [
         ("admin", Section::Admin),
         ("downstream", Section::Downstream),
+        ("fleet", Section::Fleet),
         ("start", Section::Start),
         ("log", Section::Log),
     ] {
@@ -238,16 +252,40 @@ fn target(rest: &str, document: &Table) -> Option<Target> {
         return Some(Target::Listener(index(number)?, key_in(Section::Listener, key)?));
     }
     if let Some(rest) = after(rest, "upstream") {
-        let upstreams = document.names_in("upstream");
-        let (name, key) = named_key(Section::Upstream, rest, &upstreams)?;
-        return Some(Target::Upstream(name_meant(name, &upstreams), key));
+        return upstream_target(rest, &document.names_in("upstream"));
     }
     let rest = after(rest, "tenant")?;
     let tenants = document.names_in("tenant");
-    user_target(rest, &tenants).or_else(|| {
+    limits_target(rest, &tenants).or_else(|| user_target(rest, &tenants)).or_else(|| {
         let (name, key) = named_key(Section::Tenant, rest, &tenants)?;
         Some(Target::Tenant(name_meant(name, &tenants), key))
     })
+}
+
+/// `<NAME>_<KEY>`, `<NAME>_RETRY_<KEY>`, `<NAME>_CLASS_<CLASS>_<KEY>`
+fn upstream_target(rest: &str, upstreams: &[&str]) -> Option<Target> {
+    let own = named_key(Section::Upstream, rest, upstreams);
+    let of_upstream = |(name, key): (&str, _)| Target::Upstream(name_meant(name, upstreams), key);
+    if own.is_some_and(|(name, _)| known_name(name, upstreams).is_some()) {
+        return own.map(of_upstream);
+    }
+    let within = |section, (name, path), key: &'static str| {
+        let path: Vec<String> = std::iter::once(section).chain(path).map(str::to_lowercase).collect();
+        Target::WithinUpstream(name_meant(name, upstreams), path, key)
+    };
+    let of_class = named_key(Section::UpstreamClass, rest, &[]).and_then(|(before, key)| {
+        let (name, class) = before.split_once("_CLASS_")?;
+        Some(within("class", (name, Some(class)), key))
+    });
+    let of_retry = || {
+        let (before, key) = named_key(Section::UpstreamRetry, rest, &[])?;
+        Some(within("retry", (before.strip_suffix("_RETRY")?, None), key))
+    };
+    let of_breaker = || {
+        let (before, key) = named_key(Section::Breaker, rest, &[])?;
+        Some(within("breaker", (before.strip_suffix("_BREAKER")?, None), key))
+    };
+    of_class.or_else(of_retry).or_else(of_breaker).or_else(|| own.map(of_upstream))
 }
 
 /// `<TENANT>_USER_<N>_<KEY>`
@@ -255,6 +293,49 @@ fn user_target(rest: &str, tenants: &[&str]) -> Option<Target> {
     let (before_key, key) = named_key(Section::User, rest, &[])?;
     let (name, number) = before_key.rsplit_once("_USER_")?;
     Some(Target::User(name_meant(name, tenants), index(number)?, key))
+}
+
+/// `<TENANT>[_USER_<N>]_LIMITS[_CLASS_<CLASS>]_<KEY>`
+fn limits_target(rest: &str, tenants: &[&str]) -> Option<Target> {
+    let of_class = named_key(Section::LimitClass, rest, &[])
+        .and_then(|(before, key)| Some((before.rsplit_once("_LIMITS_CLASS_")?, key)));
+    let (of, class, key) = if let Some(((of, class), key)) = of_class {
+        (of, Some(class.to_lowercase()), key)
+    } else {
+        let (before, key) = named_key(Section::Limits, rest, &[])?;
+        (before.strip_suffix("_LIMITS")?, None, key)
+    };
+    let (tenant, user) = match of.rsplit_once("_USER_") {
+        Some((tenant, number)) => (tenant, Some(index(number)?)),
+        None => (of, None),
+    };
+    Some(Target::Limits(Limited { tenant: name_meant(tenant, tenants), user, class }, key))
+}
+
+impl Limited {
+    /// Its section; `None` if something else stands there.
+    fn section<'d>(
+        &self,
+        document: &'d mut Table,
+        place: &Place,
+    ) -> Result<Option<&'d mut Table>, ShapeMistake> {
+        let Some(mut owner) = tenant_section(document, &self.tenant, place) else { return Ok(None) };
+        if let Some(number) = self.user {
+            let count = owner.count_in("user");
+            if number > count {
+                return Err(ShapeMistake::NumberSkips { count });
+            }
+            let Some(user) = owner.section_of_list("user", number, place) else { return Ok(None) };
+            owner = user;
+        }
+        let limits = owner.section("limits", place);
+        Ok(match &self.class {
+            Some(class) => limits
+                .and_then(|limits| limits.section("class", place))
+                .and_then(|classes| classes.section(class, place)),
+            None => limits,
+        })
+    }
 }
 
 impl Target {
@@ -273,7 +354,14 @@ impl Target {
             Self::Upstream(name, key) => {
                 (document.section("upstream", &place).and_then(|all| all.section(name, &place)), *key)
             }
+            Self::WithinUpstream(name, path, key) => {
+                let upstream = document.section("upstream", &place).and_then(|all| all.section(name, &place));
+                let inner =
+                    path.iter().try_fold(upstream, |outer, section| Some(outer?.section(section, &place)));
+                (inner.flatten(), *key)
+            }
             Self::Tenant(name, key) => (tenant_section(document, name, &place), *key),
+            Self::Limits(limited, key) => (limited.section(document, &place)?, *key),
             Self::User(name, index, key) => match tenant_section(document, name, &place) {
                 None => (None, *key),
                 Some(tenant) => {

@@ -8,8 +8,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::keys::{Kind, Section};
+use super::limits::{LimitMistake, RATE_REMEDY};
 use super::units::{UnitError, show_duration, show_size};
 use super::url::UrlError;
+use crate::command::SelectionError;
 use crate::settings::Endpoint;
 use crate::tenant::directory::{DirectoryError, Holder, UserNameError};
 use crate::tenant::prefix::{PrefixError, TenantNameError};
@@ -114,6 +116,9 @@ pub enum Mistake {
     /// Tenants and users that do not go together.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// What a tenant or user may take.
+    #[error(transparent)]
+    Limit(#[from] LimitMistake),
 }
 
 /// What can be wrong with the shape of the document, before any value is looked at.
@@ -207,6 +212,16 @@ pub enum ValueMistake {
         /// The key that bounds it.
         bound: &'static str,
     },
+    /// Less than what the process takes anyway.
+    #[error("is not enough for {connections} connections and {workers} workers, which take {}", show_size(*.least))]
+    TooLittleMemory {
+        /// `max_connections`.
+        connections: usize,
+        /// `workers`.
+        workers: usize,
+        /// What they take, in bytes.
+        least: u64,
+    },
     /// Not an address to listen on.
     #[error("is not an IP address with a port")]
     Address {
@@ -235,6 +250,17 @@ pub enum ValueMistake {
     /// A key about sentinels where there are none.
     #[error("applies to redis+sentinel:// only")]
     SentinelsOnly,
+    /// A key about slow replies where none is slow.
+    #[error("says how many replies may be slow, but not from when on they are")]
+    NothingIsSlow,
+    /// Slow replies that are never seen.
+    #[error("is not below reply_timeout, after which a reply is not waited for")]
+    SlowAfterTimeout,
+    /// A breaker that is on and has nothing to open it.
+    #[error(
+        "nothing can open the breaker: consecutive_failures and failure_percent are 0, and there is no slow_reply"
+    )]
+    NeverOpens,
     /// Not two addresses.
     #[error("is not two addresses with ports and '=' between them")]
     AddressMap,
@@ -253,6 +279,12 @@ pub enum ValueMistake {
     /// An upstream's name that is none: it would have no environment variable.
     #[error("an upstream's name is made of a-z, 0-9, '_' and '-'")]
     UpstreamName,
+    /// A class that is named after no commands and does not say which it has.
+    #[error("names no class of commands")]
+    Class,
+    /// A timeout for what no upstream is ever sent.
+    #[error("has no command that is sent as clients send it")]
+    NothingIsSent,
     /// A tenant or upstream that is not configured.
     #[error("names no configured {what}")]
     Unknown {
@@ -267,6 +299,15 @@ pub enum ValueMistake {
         /// Their names.
         known: Vec<String>,
     },
+    /// Rules about commands that cannot be read.
+    #[error(transparent)]
+    Rule(SelectionError),
+    /// Rules about commands that leave none.
+    #[error("chooses no command")]
+    ChoosesNothing,
+    /// A user's rules about commands that leave none of its tenant's.
+    #[error("allows no command that its tenant may run")]
+    NothingOfItsTenant,
     /// Nobody can use a listener.
     #[error("nobody can use it: it has no tenant, and no tenant has a user")]
     NobodyCanUse,
@@ -336,8 +377,10 @@ impl Expected {
             Self::Value(Kind::Texts) => "a list of texts",
             Self::Value(Kind::Integer { .. }) => "a whole number",
             Self::Value(Kind::Size { .. }) => "a size",
+            Self::Value(Kind::Amount { .. }) => "a size or a percentage",
             Self::Value(Kind::Duration { .. }) => "a duration",
             Self::Value(Kind::Truth) => "true or false",
+            Self::Value(Kind::Rate) => "a rate",
             Self::Table => "a section",
             Self::Tables => "a list of sections",
         }
@@ -349,10 +392,13 @@ impl Kind {
     pub fn range(self) -> String {
         let duration = |milliseconds| show_duration(Duration::from_millis(milliseconds));
         match self {
-            Self::Text | Self::Texts => String::new(),
+            Self::Text | Self::Texts | Self::Rate => String::new(),
             Self::Truth => "true or false".to_owned(),
             Self::Integer { least, most } => format!("{least} to {most}"),
             Self::Size { least, most } => format!("{} to {}", show_size(least), show_size(most)),
+            Self::Amount { least, most } => {
+                format!("{} to {}, or 1% to 100%", show_size(least), show_size(most))
+            }
             Self::Duration { least, most } => format!("{} to {}", duration(least), duration(most)),
             Self::Choice(words) => either(words.iter()),
         }
@@ -363,9 +409,11 @@ impl Kind {
         match self {
             Self::Text => "write a text in quotes".to_owned(),
             Self::Texts => "write a list of texts: [\"…\", \"…\"]".to_owned(),
+            Self::Rate => RATE_REMEDY.to_owned(),
             Self::Truth | Self::Choice(_) => format!("write {range}"),
             Self::Integer { .. } => format!("write a whole number, {range}"),
             Self::Size { .. } => format!("write \"64MiB\" or the like (B, KiB, MiB, GiB, TiB), {range}"),
+            Self::Amount { .. } => format!("write \"512MiB\", \"75%\" or the like, {range}"),
             Self::Duration { .. } => format!("write \"250ms\" or the like (ms, s, m, h), {range}"),
         }
     }
@@ -385,6 +433,7 @@ impl Mistake {
             Self::Prefix(error) => prefix_remedy(error),
             Self::Url(error) => error.remedy().to_owned(),
             Self::Directory(error) => directory_remedy(error),
+            Self::Limit(mistake) => mistake.remedy(),
         }
     }
 }
@@ -436,6 +485,9 @@ impl ValueMistake {
             Self::Unit { kind, .. } | Self::OutOfRange { kind } => kind.remedy(),
             Self::Choice { words } => format!("write {}", either(words.iter())),
             Self::AboveBound { bound } => format!("lower it, or raise {bound}"),
+            Self::TooLittleMemory { .. } => {
+                "raise it, or lower downstream.max_connections or workers".to_owned()
+            }
             Self::Address { allows_unix: true } => {
                 "write \"127.0.0.1:6380\", \"[::1]:6380\" or \"unix:/absolute/path\" or the like".to_owned()
             }
@@ -443,6 +495,9 @@ impl ValueMistake {
             Self::AddressTaken { .. } => "give each an address of its own".to_owned(),
             Self::Mode => "write three or four octal digits in quotes, such as \"0660\"".to_owned(),
             Self::ModeWithoutSocket => "leave it out, or listen on \"unix:/absolute/path\"".to_owned(),
+            Self::NothingIsSlow => "leave it out, or write slow_reply as well".to_owned(),
+            Self::SlowAfterTimeout => "lower it, or raise reply_timeout".to_owned(),
+            Self::NeverOpens => "write enabled = false, or one of them".to_owned(),
             Self::SentinelsOnly => "leave it out, or name sentinels in the url".to_owned(),
             Self::AddressMap => {
                 "write \"10.0.0.1:6379=203.0.113.5:7001\" or the like: what the node announces, '=', \
@@ -458,6 +513,22 @@ impl ValueMistake {
             Self::Unknown { known, .. } | Self::WhichUpstream { known } => {
                 format!("write {}", either(known.iter()))
             }
+            Self::Class => {
+                "name it after an ACL category such as read, write or scripting, a command, or scan; or say \
+                which commands: commands = \"+@read -keys\""
+                    .to_owned()
+            }
+            Self::NothingIsSent => {
+                "name others: what the proxy answers itself or composes of several requests has \
+                the upstream's reply_timeout for each of them"
+                    .to_owned()
+            }
+            Self::Rule(error) => rule_remedy(error).to_owned(),
+            Self::ChoosesNothing => {
+                "begin with +@all to take commands away from all: \"+@all -keys\"; rules begin with none"
+                    .to_owned()
+            }
+            Self::NothingOfItsTenant => "allow some that the tenant's commands allow".to_owned(),
             Self::NobodyCanUse => {
                 "give the listener a tenant = \"…\", or a tenant a [[tenant.NAME.user]] to authenticate as"
                     .to_owned()
@@ -492,6 +563,19 @@ impl SecretMistake {
     }
 }
 
+fn rule_remedy(error: &SelectionError) -> &'static str {
+    match error {
+        SelectionError::NoSign { .. } => {
+            "write +command, -command, +@category or -@category, with spaces between"
+        }
+        SelectionError::UnknownCommand { .. } => {
+            "docs/commands.md lists the commands; a subcommand is written config|get"
+        }
+        SelectionError::FirstArgument { .. } => "choose the whole command, or leave it out",
+        SelectionError::UnknownCategory { .. } => "redis-cli ACL CAT lists the categories",
+    }
+}
+
 fn prefix_remedy(error: &PrefixError) -> String {
     match error {
         PrefixError::Empty => "leave it out for the default, or write something like \"acme:\"".to_owned(),
@@ -500,6 +584,7 @@ fn prefix_remedy(error: &PrefixError) -> String {
             "use printable ASCII without space and * ? [ ] \\ ^ { }, which mean something in Redis' patterns"
                 .to_owned()
         }
+        PrefixError::Reserved { .. } => "choose another one".to_owned(),
         PrefixError::NoTag { prefix } => format!("write a word before it: \"acme{prefix}\""),
         PrefixError::NoSeparator { prefix } => format!("end it with one: \"{prefix}:\""),
     }

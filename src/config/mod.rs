@@ -6,13 +6,20 @@
 //! any more and nothing can be wrong. The crossing never stops at a mistake (`mistake.rs`), so that all of
 //! them are told at once.
 
+mod breaker;
+mod compression;
+mod deadlines;
 pub mod document;
+mod hygiene;
 pub mod keys;
 pub mod layers;
+pub mod limits;
+mod memory;
 pub mod mistake;
 pub mod reference;
 mod secrets;
 mod section;
+mod selections;
 mod tenants;
 pub mod units;
 mod upstreams;
@@ -32,8 +39,8 @@ use section::{Findings, Reader};
 use tenants::Tenants;
 
 use crate::settings::{
-    Address, AdminSettings, Deployment, DownstreamLimits, ListenerSettings, LogFormat, LogSettings,
-    ScopedSettings, StartSettings, UpstreamSettings,
+    Address, AdminSettings, Deployment, DownstreamLimits, FleetSettings, ListenerSettings, LogFormat,
+    LogSettings, MemorySettings, ScopedSettings, StartSettings, UpstreamSettings,
 };
 use crate::tenant::directory::{DatabaseKind, Directory};
 use crate::tenant::prefix::TenantName;
@@ -56,8 +63,12 @@ pub struct Config {
     pub directory: Directory,
     /// What clients may take.
     pub downstream: DownstreamLimits,
+    /// What all of them, and the process, may take.
+    pub memory: MemorySettings,
     /// What answers about a tenant's own part of the server need.
     pub scoped: ScopedSettings,
+    /// How processes share budgets.
+    pub fleet: FleetSettings,
     /// What happens before the first client.
     pub start: StartSettings,
     /// What is logged.
@@ -168,7 +179,9 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
     if databases.kind == DatabaseKind::Native {
         upstreams.refuse_clusters(&top);
     }
-    let tenants = tenants::read(&top, &upstreams.names, databases, secrets);
+    let downstream = downstream(&top);
+    let most_connections = u64::try_from(downstream.max_connections).unwrap_or(u64::MAX);
+    let tenants = tenants::read(&top, &upstreams.names, databases, (secrets, most_connections));
     if tenants.names.is_empty() {
         findings.add(&Place::Whole, "", ShapeMistake::NoTenant);
     }
@@ -180,16 +193,21 @@ fn read(document: &Table, sources: &Sources, findings: &Findings) -> Option<Conf
     let read_nearest = tenants.read_nearest();
     let directory = tenants.into_directory(&listened, &top);
     let workers = top.written_integer("workers").and_then(|n| NonZeroUsize::new(usize::try_from(n).ok()?));
-    let (downstream, start, log) = (downstream(&top), start(&top), log(&top));
+    let (start, log) = (start(&top), log(&top));
+    let workers = workers.unwrap_or(sources.cores);
+    let memory = memory::process(&top, &downstream, workers.get());
     let scoped = scoped(&top, secrets);
+    let fleet = fleet(&top, &upstreams.names);
     Some(Config {
-        workers: workers.unwrap_or(sources.cores),
+        workers,
         listeners: listeners.into_iter().map(ReadListener::settings).collect::<Option<_>>()?,
         admin: admin?.1,
         upstreams: upstreams.settings(&read_nearest)?,
         directory: directory?,
         downstream,
+        memory,
         scoped,
+        fleet,
         start,
         log,
     })
@@ -320,14 +338,26 @@ fn downstream(top: &Reader<'_>) -> DownstreamLimits {
         max_connections: reader.count("max_connections"),
         max_request: reader.size("max_request"),
         max_bulk: reader.size("max_bulk"),
-        max_output: reader.size("max_output"),
-        max_subscriber_output: reader.size("max_subscriber_output"),
+        output: memory::output(&reader, "max_output", None),
+        subscriber_output: memory::output(&reader, "max_subscriber_output", Some(memory::SUBSCRIBER_SOFT)),
         max_pipeline: reader.count("max_pipeline"),
     };
     if limits.max_bulk > limits.max_request && reader.findings().count() == found_before {
         reader.refuse("max_bulk", ValueMistake::AboveBound { bound: "max_request" });
     }
     limits
+}
+
+fn fleet(top: &Reader<'_>, upstreams: &[String]) -> FleetSettings {
+    let reader = top.section(Section::Fleet, "fleet");
+    let upstream = reader.text("upstream").and_then(|name| {
+        let position = upstreams.iter().position(|known| known == name);
+        if position.is_none() {
+            reader.refuse("upstream", ValueMistake::Unknown { what: "upstream", known: upstreams.to_vec() });
+        }
+        position
+    });
+    FleetSettings { upstream, interval: reader.duration("interval") }
 }
 
 fn start(top: &Reader<'_>) -> StartSettings {

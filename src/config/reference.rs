@@ -31,9 +31,11 @@ fn key_text(key: &Key) -> String {
 /// What may be written, and what holds otherwise.
 fn note(key: &Key) -> String {
     let range = match key.kind {
-        Kind::Text | Kind::Texts | Kind::Truth => String::new(),
+        Kind::Text | Kind::Texts | Kind::Truth | Kind::Rate => String::new(),
         Kind::Choice(_) => format!("One of {}. ", key.kind.range()),
-        Kind::Integer { .. } | Kind::Size { .. } | Kind::Duration { .. } => format!("{}. ", key.kind.range()),
+        Kind::Integer { .. } | Kind::Size { .. } | Kind::Amount { .. } | Kind::Duration { .. } => {
+            format!("{}. ", key.kind.range())
+        }
     };
     let fallback = match key.fallback {
         Fallback::Required => "Required; this is an example.".to_owned(),
@@ -50,10 +52,17 @@ pub fn value(key: &Key) -> String {
         (Fallback::Integer(number), _) => number.to_string(),
         (Fallback::Truth(truth), _) => truth.to_string(),
         (Fallback::Absent(_) | Fallback::Required, Kind::Texts) => format!("[\"{}\"]", key.example),
-        (Fallback::Absent(_) | Fallback::Required, Kind::Integer { .. }) => key.example.to_owned(),
+        (Fallback::Absent(_) | Fallback::Required, Kind::Integer { .. } | Kind::Rate) => {
+            key.example.to_owned()
+        }
         (
             Fallback::Absent(_) | Fallback::Required,
-            Kind::Text | Kind::Size { .. } | Kind::Duration { .. } | Kind::Truth | Kind::Choice(_),
+            Kind::Text
+            | Kind::Size { .. }
+            | Kind::Amount { .. }
+            | Kind::Duration { .. }
+            | Kind::Truth
+            | Kind::Choice(_),
         ) => format!("\"{}\"", key.example),
     }
 }
@@ -64,8 +73,14 @@ fn variable(key: &Key) -> String {
         Section::Listener => "LISTENER_1_",
         Section::Admin => "ADMIN_",
         Section::Upstream => "UPSTREAM_MAIN_",
+        Section::Breaker => "UPSTREAM_MAIN_BREAKER_",
+        Section::UpstreamClass => "UPSTREAM_MAIN_CLASS_SCAN_",
+        Section::UpstreamRetry => "UPSTREAM_MAIN_RETRY_",
         Section::Tenant => "TENANT_ACME_",
+        Section::Limits => "TENANT_ACME_LIMITS_",
+        Section::LimitClass => "TENANT_ACME_LIMITS_CLASS_KEYS_",
         Section::User => "TENANT_ACME_USER_1_",
+        Section::Fleet => "FLEET_",
         Section::Downstream => "DOWNSTREAM_",
         Section::Start => "START_",
         Section::Log => "LOG_",

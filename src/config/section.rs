@@ -8,9 +8,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::document::{Entry, Table, Value, Written};
-use super::keys::{Fallback, Key, Kind, Section};
+use super::keys::{AUTO, Fallback, Key, Kind, Section};
 use super::mistake::{Expected, Finding, Mistake, Place, ShapeMistake, ValueMistake};
 use super::{reference, units};
+use crate::settings::Amount;
 
 /// Everything found so far.
 #[derive(Debug, Default)]
@@ -79,6 +80,11 @@ impl<'d> Reader<'d> {
     /// Notes a mistake of one of its keys.
     pub(super) fn refuse(&self, key: &str, mistake: impl Into<Mistake>) {
         self.findings.add(&self.place_of(key), self.path_of(key), mistake);
+    }
+
+    /// What is written as a key's value.
+    pub(super) fn written(&self, key: &str) -> Option<&'d Written<Value>> {
+        self.table.get(key).map(|entry| &entry.value)
     }
 
     /// Whether a key is written, well or not.
@@ -239,11 +245,30 @@ impl<'d> Reader<'d> {
     /// A size in bytes.
     pub(super) fn size(&self, name: &str) -> usize {
         let key = self.key(name);
-        let bytes = match self.table.get(name).map(|entry| &entry.value.value) {
-            Some(Value::Integer(number)) => self.within_range(key, u64::try_from(*number).ok()),
-            _ => self.quantity(key, units::parse_size),
-        };
+        let bytes = self.written_bytes(key);
         usize::try_from(bytes.unwrap_or_else(|| default_of(key, units::parse_size))).unwrap_or(usize::MAX)
+    }
+
+    /// A size, if one is written.
+    pub(super) fn written_size(&self, name: &str) -> Option<usize> {
+        self.has(name).then(|| self.size(name))
+    }
+
+    /// A size or a percentage; `None` if it is not there, left to the program (`auto`), or wrong.
+    pub(super) fn amount(&self, name: &str) -> Option<Amount> {
+        let key = self.key(name);
+        let written = self.table.get(name)?.value.value.as_text();
+        if written.is_some_and(|text| text == AUTO) && key.fallback == Fallback::Text(AUTO) {
+            return None;
+        }
+        let Some(percent) = written.and_then(|text| text.strip_suffix('%')) else {
+            return self.written_bytes(key).map(Amount::Bytes);
+        };
+        let percent = percent.trim_end().parse().ok().filter(|percent| (1..=100).contains(percent));
+        if percent.is_none() {
+            self.refuse(name, ValueMistake::OutOfRange { kind: key.kind });
+        }
+        percent.map(Amount::Percent)
     }
 
     /// A duration.
@@ -288,6 +313,14 @@ impl<'d> Reader<'d> {
         None
     }
 
+    /// Bytes as they are written, with or without a unit.
+    fn written_bytes(&self, key: &Key) -> Option<u64> {
+        match self.table.get(key.name).map(|entry| &entry.value.value) {
+            Some(Value::Integer(number)) => self.within_range(key, u64::try_from(*number).ok()),
+            _ => self.quantity(key, units::parse_size),
+        }
+    }
+
     fn quantity(&self, key: &Key, parse: impl Fn(&str) -> Result<u64, units::UnitError>) -> Option<u64> {
         let text = self.text(key.name)?;
         match parse(text) {
@@ -301,10 +334,11 @@ impl<'d> Reader<'d> {
 
     fn within_range(&self, key: &Key, number: Option<u64>) -> Option<u64> {
         let range = match key.kind {
-            Kind::Integer { least, most } | Kind::Size { least, most } | Kind::Duration { least, most } => {
-                least..=most
-            }
-            Kind::Text | Kind::Texts | Kind::Truth | Kind::Choice(_) => 0..=u64::MAX,
+            Kind::Integer { least, most }
+            | Kind::Size { least, most }
+            | Kind::Amount { least, most }
+            | Kind::Duration { least, most } => least..=most,
+            Kind::Text | Kind::Texts | Kind::Truth | Kind::Choice(_) | Kind::Rate => 0..=u64::MAX,
         };
         let fitting = number.filter(|number| range.contains(number));
         if fitting.is_none() {

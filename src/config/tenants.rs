@@ -2,13 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use super::compression;
+use super::hygiene;
 use super::keys::Section;
+use super::limits;
 use super::mistake::{Mistake, Place, ValueMistake};
 use super::secrets::Secrets;
 use super::section::Reader;
+use crate::tenant::Rules;
 use crate::tenant::directory::{
-    DatabaseKind, Directory, DirectoryError, Holder, Order, ReadFrom, TenantEntry, User, UserAt, UserName,
+    DatabaseKind, Directory, DirectoryError, Holder, OnUnavailable, Order, ReadFrom, TenantEntry, User,
+    UserAt, UserName,
 };
+use crate::tenant::limits::LimitRules;
 use crate::tenant::prefix::{Prefix, TenantName};
 
 /// The tenants as far as they could be read.
@@ -30,6 +36,7 @@ struct ReadTenant<'d> {
 struct ReadUser<'d> {
     reader: Reader<'d>,
     user: User,
+    compression: compression::Wish,
     has_flawed_secrets: bool,
 }
 
@@ -40,24 +47,35 @@ pub(super) struct Databases {
     pub(super) kind: DatabaseKind,
 }
 
-/// Reads all tenants. `upstreams` are the names of the upstreams, in order.
+/// Reads all tenants. `upstreams` are the names of the upstreams, in order; all tenants together may have so many
+/// connections.
 pub(super) fn read<'d>(
     top: &Reader<'d>,
     upstreams: &[String],
     databases: Databases,
-    secrets: Secrets<'_>,
+    (secrets, most_connections): (Secrets<'_>, u64),
 ) -> Tenants<'d> {
     let mut tenants = Tenants { names: top.names_in("tenant"), has_users: false, read: Vec::new() };
     for (name, reader) in top.named_sections(Section::Tenant, "tenant") {
         let upstream = upstream_of(&reader, upstreams);
         let prefix = prefix_of(&reader);
         let colocates = reader.truth("colocate");
+        let rules = hygiene::of_tenant(&reader);
         let users = reader.listed_sections(Section::User, "user");
         tenants.has_users |= !users.is_empty();
-        let users: Vec<ReadUser<'d>> =
-            users.into_iter().filter_map(|user| read_user(user, secrets)).collect();
+        let limits = limits::read(&reader, None, most_connections);
+        let of_tenant = OfTenant { rules: &rules, limits: limits.as_ref(), most_connections };
+        let mut users: Vec<ReadUser<'d>> =
+            users.into_iter().filter_map(|user| read_user(user, secrets, of_tenant)).collect();
+        let of_users = users.iter().map(|user| (user.compression, user.user.feature.as_ref()));
+        let (compression, of_users) = compression::settled(compression::Wish::of_tenant(&reader), of_users);
+        for (user, compression) in users.iter_mut().zip(of_users) {
+            user.user.rules.compression = compression;
+        }
         let has_cluster_persona = reader.truth("cluster_persona");
-        let (order, read_from) = (order(&reader), read_from(&reader));
+        let (order, read_from, on_unavailable) =
+            (order(&reader), read_from(&reader), on_unavailable(&reader));
+        let weight = reader.integer("weight");
         match TenantName::parse(name) {
             Err(error) => reader.findings().add(reader.place(), reader.path(), error),
             Ok(name) => {
@@ -75,8 +93,12 @@ pub(super) fn read<'d>(
                     has_cluster_persona,
                     order,
                     read_from,
+                    on_unavailable,
+                    weight: u32::try_from(weight).unwrap_or(u32::MAX),
                     has_listener: false,
+                    rules: Rules { compression, ..rules },
                     users: users_of_entry,
+                    limits,
                 };
                 tenants.read.push(ReadTenant { reader, entry, users });
             }
@@ -195,6 +217,13 @@ fn read_from(reader: &Reader<'_>) -> ReadFrom {
     }
 }
 
+fn on_unavailable(reader: &Reader<'_>) -> OnUnavailable {
+    match reader.choice("on_unavailable") {
+        "nil" => OnUnavailable::Nil,
+        _ => OnUnavailable::Error,
+    }
+}
+
 fn upstream_of(reader: &Reader<'_>, upstreams: &[String]) -> usize {
     let known = || upstreams.to_vec();
     match (reader.text("upstream"), upstreams) {
@@ -228,16 +257,27 @@ fn tagged(reader: &Reader<'_>, prefix: Prefix, colocates: bool) -> Option<Prefix
     prefix.colocated().map_err(|error| reader.refuse("prefix", error)).ok()
 }
 
-fn read_user<'d>(reader: Reader<'d>, secrets: Secrets<'_>) -> Option<ReadUser<'d>> {
+/// What a user can only narrow.
+#[derive(Clone, Copy)]
+struct OfTenant<'a> {
+    rules: &'a Rules,
+    limits: Option<&'a LimitRules>,
+    most_connections: u64,
+}
+
+fn read_user<'d>(reader: Reader<'d>, secrets: Secrets<'_>, tenant: OfTenant<'_>) -> Option<ReadUser<'d>> {
     let name =
         reader.text("name").map(|text| UserName::parse(text).map_err(|error| reader.refuse("name", error)));
     let found_before = reader.findings().count();
     let secrets = secrets_of(&reader, secrets);
     let has_flawed_secrets = reader.findings().count() > found_before;
     let feature = prefix_of(&reader);
+    let compression = compression::Wish::of_user(&reader);
     let database = u32::try_from(reader.integer("database")).unwrap_or(u32::MAX);
-    let user = User { name: name?.ok()?, secrets, feature: feature.ok()?, database };
-    Some(ReadUser { reader, user, has_flawed_secrets })
+    let rules = hygiene::of_user(&reader, tenant.rules);
+    let limits = limits::read(&reader, tenant.limits, tenant.most_connections);
+    let user = User { name: name?.ok()?, secrets, feature: feature.ok()?, database, rules, limits };
+    Some(ReadUser { reader, user, compression, has_flawed_secrets })
 }
 
 fn secrets_of(reader: &Reader<'_>, secrets: Secrets<'_>) -> Vec<crate::tenant::secret::Secret> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::breaker;
+use super::deadlines;
 use super::document::Written;
 use super::keys::Section;
 use super::mistake::{SecretMistake, ValueMistake};
@@ -62,9 +64,11 @@ fn upstream(name: &str, reader: &Reader<'_>, secrets: Secrets<'_>) -> Option<Ups
     let (refresh_min, refresh_every) = least_and_most(reader, "topology_refresh_min", "topology_refresh");
     let [connect_timeout, reply_timeout, idle_timeout] =
         ["connect_timeout", "reply_timeout", "idle_timeout"].map(|key| reader.duration(key));
-    let (max_queued, max_leases) = (reader.size("max_queued"), reader.count("max_leases"));
+    let (window, max_leases) = (reader.integer("window"), reader.count("max_leases"));
     let (lease_wait, restore) = (reader.duration("lease_wait"), restore(reader));
+    let breaker = breaker::read(reader, connect_timeout, reply_timeout);
     let (address_map, max_redirects) = (address_map(reader), reader.integer("max_redirects"));
+    let (class_timeouts, retry) = (deadlines::class_timeouts(reader), deadlines::retry(reader));
     let UpstreamUrl { deployment, username, password, database } = url?;
     let at_nodes = at_nodes(reader, own, Credentials { username, password });
     Some(UpstreamSettings {
@@ -79,13 +83,16 @@ fn upstream(name: &str, reader: &Reader<'_>, secrets: Secrets<'_>) -> Option<Ups
         database,
         connect_timeout,
         reply_timeout,
+        class_timeouts,
+        retry,
         reconnect_min,
         reconnect_max,
         idle_timeout,
-        max_queued,
+        window: u32::try_from(window).unwrap_or(u32::MAX),
         max_leases,
         lease_wait,
         restore,
+        breaker,
     })
 }
 
@@ -165,7 +172,11 @@ fn restore(reader: &Reader<'_>) -> Restore {
 }
 
 /// Two durations, of which the second bounds the first.
-fn least_and_most(reader: &Reader<'_>, least: &'static str, most: &'static str) -> (Duration, Duration) {
+pub(super) fn least_and_most(
+    reader: &Reader<'_>,
+    least: &'static str,
+    most: &'static str,
+) -> (Duration, Duration) {
     let found_before = reader.findings().count();
     let (shortest, longest) = (reader.duration(least), reader.duration(most));
     if shortest > longest && reader.findings().count() == found_before {
