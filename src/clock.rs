@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
 /// A moment, in microseconds since the worker started; wraps after 71 minutes, so only differences mean
 /// anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,8 +37,8 @@ pub fn thread_woke() {
 pub struct Clock {
     origin: Instant,
     now: Cell<Micros>,
-    /// Milliseconds since `origin` when it was last read.
-    millis: Cell<u64>,
+    /// Nanoseconds since `origin` when it was last read.
+    nanos: Cell<u64>,
 }
 
 impl Clock {
@@ -48,19 +50,29 @@ impl Clock {
 
     /// A clock that started at `origin`: those of several workers agree if they share it.
     pub fn since(origin: Instant) -> Self {
-        Self { origin, now: Cell::default(), millis: Cell::default() }
+        Self { origin, now: Cell::default(), nanos: Cell::default() }
     }
 
     /// Milliseconds since the clock's start, as old as [`Clock::now`]; does not wrap.
     pub fn millis(&self) -> u64 {
+        self.nanos() / NANOS_PER_MILLI
+    }
+
+    /// Nanoseconds since the clock's start, as old as [`Clock::now`]; does not wrap.
+    pub fn nanos(&self) -> u64 {
         self.now();
-        self.millis.get()
+        self.nanos.get()
     }
 
     /// As [`Clock::millis`], of this very moment.
     pub fn read_millis(&self) -> u64 {
         self.read();
-        self.millis.get()
+        self.millis()
+    }
+
+    /// The moment that is so many nanoseconds after the clock's start.
+    pub fn at_nanos(&self, nanos: u64) -> Instant {
+        self.origin + std::time::Duration::from_nanos(nanos)
     }
 
     /// The moment that is so many milliseconds after the clock's start.
@@ -79,7 +91,7 @@ impl Clock {
         #[expect(clippy::cast_possible_truncation, reason = "wraps by design, see Micros")]
         let now = Micros(elapsed.as_micros() as u32);
         self.now.set(now);
-        self.millis.set(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        self.nanos.set(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
         IS_STALE.set(false);
         now
     }

@@ -5,14 +5,15 @@
 //! (which knows that a short read drained an edge-triggered socket and saves the extra system call), writes
 //! through `try_write`.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// The half that is read.
@@ -62,6 +63,18 @@ impl AsyncRead for ReadHalf {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, buf),
             Self::Unix(half) => Pin::new(half).poll_read(cx, buf),
         }
+    }
+}
+
+impl ReadHalf {
+    /// Whether the peer sends no more, as far as that is known without reading.
+    pub fn is_closed_by_peer(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let ready = match self {
+            Self::Tcp(half) => pin!(half.ready(Interest::READABLE)).poll(&mut cx),
+            Self::Unix(half) => pin!(half.ready(Interest::READABLE)).poll(&mut cx),
+        };
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 }
 

@@ -40,22 +40,72 @@ pub fn queue_prefixed(
     prefix: &[u8],
     owner: Option<&Bytes>,
 ) -> usize {
-    let before = queue.len();
-    let bytes = request.bytes();
-    let mut copied = 0;
+    let mut splicer = Splicer::new(queue, request, owner);
     for mark in marks {
-        let Some(span) = request.spans().get(mark) else { continue };
-        let (start, end) = (span.start as usize, span.end as usize);
-        let length = end.saturating_sub(start);
-        let header = start.saturating_sub(header_len(length));
-        queue_stretch(queue, bytes, copied, header, owner);
-        let tail = queue.tail();
-        put_bulk_header(tail, length.saturating_add(prefix.len()));
-        tail.extend_from_slice(prefix);
-        copied = start;
+        splicer.put_before(mark, prefix);
     }
-    queue_stretch(queue, bytes, copied, bytes.len(), owner);
-    queue.len().saturating_sub(before)
+    splicer.finish()
+}
+
+/// A request being queued with changes to some of its arguments, from the first to the last.
+pub struct Splicer<'a, 'q> {
+    queue: &'q mut SendQueue,
+    request: &'a Request<'a>,
+    owner: Option<&'a Bytes>,
+    /// What was queued before, in bytes.
+    before: usize,
+    /// Bytes of the request that are dealt with.
+    copied: usize,
+}
+
+impl<'a, 'q> Splicer<'a, 'q> {
+    /// Nothing of `request` is queued yet. `owner` is as in [`queue_prefixed`].
+    #[inline]
+    pub fn new(queue: &'q mut SendQueue, request: &'a Request<'a>, owner: Option<&'a Bytes>) -> Self {
+        let before = queue.len();
+        Self { queue, request, owner, before, copied: 0 }
+    }
+
+    /// The argument at `index`, which comes after all that were changed before, begins with `what` and goes on as
+    /// it is.
+    #[inline]
+    pub fn put_before(&mut self, index: usize, what: &[u8]) {
+        let Some((start, end)) = self.up_to(index) else { return };
+        let tail = self.queue.tail();
+        put_bulk_header(tail, end.saturating_sub(start).saturating_add(what.len()));
+        tail.extend_from_slice(what);
+        self.copied = start;
+    }
+
+    /// The argument at `index`, which comes after all that were changed before, is `with` instead.
+    pub fn replace(&mut self, index: usize, with: Vec<u8>) {
+        let Some((_, end)) = self.up_to(index) else { return };
+        put_bulk_header(self.queue.tail(), with.len());
+        if with.len() >= SHARED_FROM {
+            self.queue.push_shared(Bytes::from(with));
+        } else {
+            self.queue.tail().extend_from_slice(&with);
+        }
+        self.copied = end;
+    }
+
+    /// Queues what is before the argument's header; where the argument lies.
+    #[inline]
+    fn up_to(&mut self, index: usize) -> Option<(usize, usize)> {
+        let span = self.request.spans().get(index)?;
+        let (start, end) = (span.start as usize, span.end as usize);
+        let header = start.saturating_sub(header_len(end.saturating_sub(start)));
+        queue_stretch(self.queue, self.request.bytes(), self.copied, header, self.owner);
+        Some((start, end))
+    }
+
+    /// Queues the rest; the bytes queued in all.
+    #[inline]
+    pub fn finish(self) -> usize {
+        let bytes = self.request.bytes();
+        queue_stretch(self.queue, bytes, self.copied, bytes.len(), self.owner);
+        self.queue.len().saturating_sub(self.before)
+    }
 }
 
 fn queue_stretch(queue: &mut SendQueue, bytes: &[u8], start: usize, end: usize, owner: Option<&Bytes>) {
@@ -100,6 +150,25 @@ mod tests {
         expected.extend_from_slice(&value);
         expected.extend_from_slice(b"\r\n");
         assert_eq!(expected, rewritten(&[b"SET", b"k", &value], &[1], true));
+    }
+
+    #[test]
+    fn an_argument_can_be_another() {
+        for len in [3, SHARED_FROM] {
+            let (value, with) = (vec![b'v'; SHARED_FROM], vec![b'w'; len]);
+            let request = OwnedRequest::from_args(&[b"SET".as_slice(), b"k", &value, b"NX"]).expect("args");
+            let mut queue = SendQueue::default();
+            let request = request.as_request();
+            let mut splicer = Splicer::new(&mut queue, &request, None);
+            splicer.put_before(1, b"acme:");
+            splicer.replace(2, with.clone());
+            let queued = splicer.finish();
+            let expected =
+                OwnedRequest::from_args(&[b"SET".as_slice(), b"acme:k", &with, b"NX"]).expect("args");
+            let bytes = queue.into_bytes();
+            assert_eq!(expected.as_request().bytes(), &bytes);
+            assert_eq!(queued, bytes.len());
+        }
     }
 
     proptest! {

@@ -77,11 +77,20 @@ impl OwnedRequest {
         if args.is_empty() {
             return None;
         }
-        let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+        // Sixteen bytes are room for a mark, ten digits and two ends of lines.
+        let len =
+            args.iter().fold(16_usize, |len, arg| len.saturating_add(arg.as_ref().len()).saturating_add(16));
+        let mut bytes = Vec::with_capacity(len);
+        let header = |bytes: &mut Vec<u8>, mark, number| {
+            bytes.push(mark);
+            bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        };
+        header(&mut bytes, b'*', args.len());
         let mut spans = Vec::with_capacity(args.len());
         for arg in args {
             let arg = arg.as_ref();
-            bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            header(&mut bytes, b'$', arg.len());
             let start = u32::try_from(bytes.len()).ok()?;
             bytes.extend_from_slice(arg);
             spans.push(Span { start, end: u32::try_from(bytes.len()).ok()? });

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::command::slot::slot;
 use crate::resp::SendQueue;
+use crate::tenant::compression::Tally;
 use crate::tenant::directory::{Namespace, ReadFrom};
 use crate::tenant::{Keyed, ReplyPlan, Scoped};
 use topology::{MultiKeyScope, NodeId, Shard, Topology};
@@ -171,6 +172,12 @@ impl Routed<'_> {
     /// Another request for the same node.
     pub fn beside<'a>(&self, scoped: Scoped<'a>) -> Routed<'a> {
         Routed { scoped, to: self.to }
+    }
+
+    /// What of its values was compressed when it was last written out.
+    #[inline]
+    pub fn compressed(&self) -> Tally {
+        self.scoped.compressed()
     }
 
     /// The upstream it goes to, by number.

@@ -71,18 +71,37 @@ async fn connect_and_greet(
     fingerprint: Fingerprint,
     purpose: Script,
 ) -> Result<Connected, ConnectError> {
+    let (dialogue, greeting) = greet(settings, endpoint, fingerprint, purpose).await?;
+    Ok(Connected { read: dialogue.read, write: dialogue.write, greeting })
+}
+
+/// A connection to find out whether the node is well; takes as long as it takes.
+pub(super) async fn open_for_probe(
+    settings: &UpstreamSettings,
+    endpoint: &Endpoint,
+    fingerprint: Fingerprint,
+) -> Result<Dialogue, ConnectError> {
+    Ok(greet(settings, endpoint, fingerprint, Script::Dedicated).await?.0)
+}
+
+async fn greet(
+    settings: &UpstreamSettings,
+    endpoint: &Endpoint,
+    fingerprint: Fingerprint,
+    purpose: Script,
+) -> Result<(Dialogue, Greeting), ConnectError> {
     let mut dialogue = Dialogue::open(endpoint, MAX_HANDSHAKE).await?;
     let (request, mut handshake) = Handshake::begin(fingerprint, purpose, settings);
     dialogue.say(&request).await?;
     loop {
         if let Some(greeting) = handshake.on_reply(&dialogue.hear().await?)? {
-            return Ok(Connected { read: dialogue.read, write: dialogue.write, greeting });
+            return Ok((dialogue, greeting));
         }
     }
 }
 
 /// A new connection, read reply by reply: for what is said before anything is forwarded, or instead of it.
-pub(super) struct Dialogue {
+pub struct Dialogue {
     read: ReadHalf,
     write: WriteHalf,
     received: BytesMut,
@@ -101,17 +120,26 @@ impl Dialogue {
             }
             Endpoint::Unix(path) => socket::split_unix(UnixStream::connect(path).await?),
         };
+        Ok(Self::between(read, write, limit))
+    }
+
+    /// Goes on with a connection that is ready for requests.
+    pub fn with(connected: Connected, limit: usize) -> Self {
+        Self::between(connected.read, connected.write, limit)
+    }
+
+    fn between(read: ReadHalf, write: WriteHalf, limit: usize) -> Self {
         let (received, scanner) = (BytesMut::new(), ReplyScanner::default());
-        Ok(Self { read, write, received, looked_at: 0, scanner, limit })
+        Self { read, write, received, looked_at: 0, scanner, limit }
     }
 
     /// Sends requests.
-    pub(super) async fn say(&self, requests: &[u8]) -> io::Result<()> {
+    pub async fn say(&self, requests: &[u8]) -> io::Result<()> {
         send(&self.write, requests).await
     }
 
     /// The next reply. Cancel safe.
-    pub(super) async fn hear(&mut self) -> Result<BytesMut, ConnectError> {
+    pub async fn hear(&mut self) -> Result<BytesMut, ConnectError> {
         loop {
             let unseen = self.received.get(self.looked_at..).unwrap_or_default();
             if !unseen.is_empty() {

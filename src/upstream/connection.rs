@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use super::in_flight::Owed;
 use super::inbox::Inbox;
 use super::lane::{Ended, Inner, Lane, Patience};
 use super::recipient::{Again, Batch, Confirm, Holder, Pushed, Recipient, Take, Times};
+use super::tally::Tally;
 use crate::clock::Micros;
 use crate::resp::{BufferPool, Progress, ReplyScanner, SendQueue};
 use crate::settings::UpstreamSettings;
@@ -30,9 +31,9 @@ const WRITE_PIECES: usize = 64;
 const MAX_HELD: usize = 1 << 30;
 /// What the client reads instead of a longer one.
 const TOO_LONG: &[u8] =
-    b"-UNAVAILABLE the reply is longer than 1 GiB and has names in it, which the proxy would have to hold to take the tenant's prefix off\r\n";
-/// Full reads in a row before other tasks get their turn.
-const READS_PER_TURN: usize = 8;
+    b"-UNAVAILABLE the reply is longer than 1 GiB and has names or compressed values in it, for which the proxy would have to hold it\r\n";
+/// Bytes read or written in a row before other tasks get their turn: about a quarter of a millisecond.
+const BYTES_PER_TURN: usize = 512 << 10;
 
 /// How serving ended.
 pub(super) enum Served {
@@ -75,6 +76,7 @@ pub(super) struct Connection<'a, T: Recipient> {
     redirection: Bytes,
     /// The replies of the read under way, and the memory for those of the next.
     batch: T::Batch,
+    tally: Tally,
     watch: Watch,
 }
 
@@ -90,6 +92,7 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
             held: BytesMut::new(),
             redirection: Bytes::new(),
             batch: T::Batch::default(),
+            tally: Tally::new(lane),
             watch: Watch::new(&lane.settings, lane.clock.read()),
         }
     }
@@ -114,6 +117,13 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
         Poll::Pending
     }
 
+    /// The connection ends: what has not been said of its node.
+    pub(super) fn report(&mut self, lane: &Rc<Lane<T>>) {
+        let now = lane.clock.read();
+        let ago = u64::from(now.since(self.watch.read_at) / 1_000);
+        self.tally.report(lane, now, ago);
+    }
+
     fn write_queued(&mut self, lane: &Lane<T>, cx: &mut Context<'_>) -> io::Result<()> {
         let mut inner = lane.inner.borrow_mut();
         let inner = &mut *inner;
@@ -122,10 +132,18 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
         }
         self.watch.is_used = true;
         inner.in_flight.stamp(lane.clock.now());
+        let mut sent: usize = 0;
         while !inner.queue.is_empty() {
+            if sent >= BYTES_PER_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
             match write_once(&self.write, &inner.queue) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => inner.queue.advance(written, &lane.pool),
+                Ok(written) => {
+                    sent = sent.saturating_add(written);
+                    inner.queue.advance(written, &lane.pool);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.write.poll_write_ready(cx) {
                         Poll::Ready(Ok(())) => {}
@@ -136,14 +154,12 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
                 Err(error) => return Err(error),
             }
         }
-        if !inner.waiting.is_empty() && inner.queue.len() < lane.settings.max_queued / 2 {
-            inner.waiting.drain(..).for_each(Waker::wake);
-        }
         Ok(())
     }
 
-    fn read_replies(&mut self, lane: &Lane<T>, cx: &mut Context<'_>) -> Result<(), Ended> {
-        for _ in 0..READS_PER_TURN {
+    fn read_replies(&mut self, lane: &Rc<Lane<T>>, cx: &mut Context<'_>) -> Result<(), Ended> {
+        let mut read: usize = 0;
+        while read < BYTES_PER_TURN {
             self.inbox.make_room();
             let mut room = ReadBuf::new(self.inbox.room());
             match Pin::new(&mut self.read).poll_read(cx, &mut room) {
@@ -154,10 +170,14 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
                     if len == 0 {
                         return Err(Ended::Closed);
                     }
+                    read = read.saturating_add(len);
                     self.inbox.received(len);
                     self.watch.read_at = lane.clock.now();
-                    let taken = self.take_replies(lane);
+                    let mut retired = 0;
+                    let taken = self.take_replies(lane, &mut retired);
                     self.batch.finish(self.inbox.bytes());
+                    lane.were_answered(retired, len);
+                    self.tally.after_read(lane, self.watch.read_at);
                     taken?;
                 }
             }
@@ -166,13 +186,13 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
         Ok(())
     }
 
-    /// Hands out every reply that is complete.
-    fn take_replies(&mut self, lane: &Lane<T>) -> Result<(), Ended> {
+    /// Hands out every reply that is complete, and counts them.
+    fn take_replies(&mut self, lane: &Lane<T>, retired: &mut u32) -> Result<(), Ended> {
         let holder = lane.holder.borrow().as_ref().and_then(Weak::upgrade);
         let mut inner = lane.inner.borrow_mut();
         while !self.inbox.unscanned().is_empty() {
             if self.scanner.is_at_boundary() {
-                self.current = begin(self.inbox.first_byte(), inner.in_flight.oldest(), holder.is_some())?;
+                self.current = begin(self.inbox.unscanned(), inner.in_flight.oldest(), holder.is_some())?;
             }
             let (piece, is_complete) = match self.scanner.advance(self.inbox.unscanned())? {
                 Progress::Complete(len) => (self.inbox.complete(len), true),
@@ -196,6 +216,10 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
                 let Some(owed) = inner.in_flight.oldest() else { return Err(Ended::Unowed) };
                 let times =
                     is_complete.then_some(Times { sent_at: owed.sent_at, read_at: self.watch.read_at });
+                if let Some(times) = times {
+                    self.tally.count(times);
+                }
+                *retired = retired.saturating_add(u32::from(is_complete));
                 match self.hand_over(owed, piece, times, may_redirect) {
                     Handed::Part => {}
                     Handed::All => inner.retire(&lane.pool),
@@ -290,9 +314,12 @@ impl<'a, T: Recipient + 'static> Connection<'a, T> {
             held.extend_from_slice(piece);
             &held
         };
+        if reply.first() == Some(&b'-') {
+            self.tally.look_at(reply);
+        }
         if owed.before > 0 {
             owed.before -= 1;
-            owed.recipient.preliminary(reply);
+            owed.recipient.preliminary(reply, owed.before);
             return Handed::Part;
         }
         if may_redirect && reply.first() == Some(&b'-') && owed.recipient.is_redirected(reply) {
@@ -314,18 +341,19 @@ enum Handed {
     Redirected,
 }
 
-/// How the reply that begins with `first_byte` is taken.
-fn begin<T: Recipient>(
-    first_byte: u8,
-    oldest: Option<&mut Owed<T>>,
-    is_held: bool,
-) -> Result<Current, Ended> {
+/// How the reply that begins with `start` is taken.
+fn begin<T: Recipient>(start: &[u8], oldest: Option<&mut Owed<T>>, is_held: bool) -> Result<Current, Ended> {
+    let first_byte = start.first().copied().unwrap_or_default();
     match oldest {
         _ if first_byte == b'>' => Ok(Current::Push),
         None if is_held && first_byte == b'-' => Ok(Current::Late),
         None => Err(Ended::Unowed),
-        Some(owed) if owed.before > 0 => Ok(if first_byte == b'-' { Current::Whole } else { Current::Skip }),
-        Some(owed) => Ok(match owed.recipient.takes(first_byte) {
+        Some(owed) if owed.before > 0 => {
+            let is_held =
+                first_byte == b'-' || owed.recipient.takes_preliminary(owed.before.saturating_sub(1));
+            Ok(if is_held { Current::Whole } else { Current::Skip })
+        }
+        Some(owed) => Ok(match owed.recipient.takes(start) {
             Take::Stream => Current::Stream,
             Take::Whole => Current::Whole,
         }),
@@ -334,7 +362,7 @@ fn begin<T: Recipient>(
 
 fn write_once(write: &WriteHalf, queue: &SendQueue) -> io::Result<usize> {
     if let Some(bytes) = queue.as_single() {
-        return write.try_write(bytes);
+        return write.try_write(bytes.get(..BYTES_PER_TURN).unwrap_or(bytes));
     }
     let mut pieces = [IoSlice::new(&[]); WRITE_PIECES];
     let filled = queue.slices(&mut pieces);
@@ -343,7 +371,8 @@ fn write_once(write: &WriteHalf, queue: &SendQueue) -> io::Result<usize> {
 
 /// Ends a connection whose oldest reply is overdue, or that nobody uses.
 ///
-/// The timer is set anew only when it fires, so a busy connection pays nothing for it.
+/// Replies come in the order of their requests, so only the oldest can be overdue: what waits behind a command that
+/// may take long waits for that one first. The timer is set anew only when it fires, so a busy connection pays nothing for it.
 struct Watch {
     timer: Pin<Box<Sleep>>,
     /// When bytes last came: a reply that is still arriving is not overdue.
@@ -356,27 +385,29 @@ struct Watch {
 
 impl Watch {
     fn new(settings: &UpstreamSettings, now: Micros) -> Self {
-        let first = settings.reply_timeout.min(settings.idle_timeout);
+        let first = settings.shortest_reply_timeout().min(settings.idle_timeout);
         Self { timer: Box::pin(tokio::time::sleep(first)), read_at: now, is_used: true, unused_since: None }
     }
 
     fn look<T: Recipient + 'static>(&mut self, lane: &Rc<Lane<T>>, cx: &mut Context<'_>) -> Option<Served> {
         let settings = &lane.settings;
         while self.timer.as_mut().poll(cx).is_ready() {
-            let oldest = lane.inner.borrow().in_flight.oldest_sent_at();
-            let mut next = settings.reply_timeout;
-            if let Some(sent_at) = oldest {
+            // What follows the oldest may have less time, and has it from when it is the oldest.
+            let mut next = settings.shortest_reply_timeout();
+            let of_oldest = |owed: &Owed<T>| (owed.sent_at, owed.recipient.reply_timeout(settings));
+            let oldest = lane.inner.borrow().in_flight.oldest_sent().map(of_oldest);
+            if let Some((sent_at, timeout)) = oldest {
                 let allowed = match lane.patience.get() {
-                    Patience::Usual => settings.reply_timeout,
-                    Patience::Extra(extra) => settings.reply_timeout.saturating_add(extra),
+                    Patience::Usual => timeout,
+                    Patience::Extra(extra) => timeout.saturating_add(extra),
                     // Looked at again when something else may be owed.
                     Patience::Endless => Duration::MAX,
                 };
                 match allowed.checked_sub(self.waited(sent_at, lane.clock.read())) {
                     None | Some(Duration::ZERO) => {
-                        return Some(Served::Ended(Ended::ReplyTimeout(settings.reply_timeout)));
+                        return Some(Served::Ended(Ended::ReplyTimeout(timeout)));
                     }
-                    Some(left) => next = left.min(settings.reply_timeout),
+                    Some(left) => next = left.min(next),
                 }
             } else if self.is_unused(lane) {
                 return Some(Served::Unused);

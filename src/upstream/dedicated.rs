@@ -19,11 +19,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::handshake::Script;
+use super::health::NodeHealth;
 use super::lane::{Fingerprint, Lane, Patience, Readiness};
 use super::recipient::{Holder, LaneEvents, Recipient};
 use crate::clock::Clock;
 use crate::resp::BufferPool;
-use crate::settings::{Endpoint, UpstreamSettings};
+use crate::settings::UpstreamSettings;
 
 /// Idle connections that one worker keeps for each fingerprint. A job queue blocks again at once, so a few are
 /// reused thousands of times; more would be held for bursts that are over.
@@ -133,7 +135,7 @@ impl<T: Recipient + 'static> Leases<T> {
     /// `None`: there is no such upstream.
     pub fn lease(
         &self,
-        (endpoint, fingerprint): (Endpoint, Fingerprint),
+        (health, fingerprint): (Arc<NodeHealth>, Fingerprint),
         permit: OwnedSemaphorePermit,
         (clock, pool): (&Rc<Clock>, &Rc<BufferPool>),
         events: impl FnOnce() -> Box<dyn LaneEvents>,
@@ -141,8 +143,14 @@ impl<T: Recipient + 'static> Leases<T> {
     ) -> Option<Lease<Clean, T>> {
         let settings = &self.upstreams.get(fingerprint.upstream)?.settings;
         let lane = self.take_idle(fingerprint).unwrap_or_else(|| {
-            let to = (endpoint, fingerprint);
-            let lane = Lane::new(Rc::clone(settings), to, Rc::clone(clock), Rc::clone(pool), events());
+            let to = (health, fingerprint, Script::Dedicated);
+            let lane = Lane::new(
+                Rc::clone(settings),
+                to,
+                Rc::clone(clock),
+                Rc::clone(pool),
+                (events(), Arc::default()),
+            );
             drop(tokio::task::spawn_local(Rc::clone(&lane).run_dedicated()));
             lane
         });

@@ -261,7 +261,10 @@ fn introduction(version: Version, settings: &UpstreamSettings) -> Vec<(Step, Vec
 mod tests {
     use super::*;
     use crate::routing::topology::NodeId;
-    use crate::settings::{Endpoint, Restore, TopologySettings};
+    use crate::settings::{
+        BreakerSettings, ClassTimeouts, Endpoint, Restore, RetrySettings, TopologySettings,
+    };
+    use crate::upstream::Load;
     use std::time::Duration;
 
     fn unauthenticated() -> UpstreamSettings {
@@ -280,13 +283,16 @@ mod tests {
             database: 0,
             connect_timeout: Duration::from_secs(1),
             reply_timeout: Duration::from_secs(1),
+            class_timeouts: ClassTimeouts::default(),
+            retry: RetrySettings { percent: 0, minimum: 0 },
             reconnect_min: Duration::from_secs(1),
             reconnect_max: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
-            max_queued: 1,
+            window: 1,
             max_leases: 1,
             lease_wait: Duration::from_secs(1),
             restore: Restore::Checked,
+            breaker: BreakerSettings::OFF,
         }
     }
 
@@ -297,7 +303,8 @@ mod tests {
     }
 
     fn shared(version: Version) -> Fingerprint {
-        Fingerprint { upstream: 0, node: NodeId(0), access: Access::ReadWrite, version, database: None }
+        let (node, access, load) = (NodeId(0), Access::ReadWrite, Load::Light);
+        Fingerprint { upstream: 0, node, access, version, database: None, load }
     }
 
     fn script(version: Version, settings: &UpstreamSettings) -> String {

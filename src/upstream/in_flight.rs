@@ -30,6 +30,8 @@ pub struct Owed<T> {
     pub asked_before: u32,
     /// Replies to them that are still to come.
     pub before: u32,
+    /// What it counts as among those under way.
+    pub units: u32,
     /// Bytes of the request, and of what was sent with it.
     len: usize,
 }
@@ -74,13 +76,14 @@ impl<T> InFlight<T> {
         self.owed.is_empty()
     }
 
-    /// A request of `len` bytes was queued, with others whose replies come `before` its own.
-    pub fn push(&mut self, recipient: T, len: usize, before: u32) {
+    /// A request of `len` bytes was queued that counts as `units`, with others whose replies come `before` its own.
+    pub fn push(&mut self, recipient: T, (len, units): (usize, u32), before: u32) {
         self.owed.push_back(Owed {
             recipient,
             sent_at: Micros::default(),
             asked_before: before,
             before,
+            units,
             len,
         });
         self.unsent += 1;
@@ -100,9 +103,9 @@ impl<T> InFlight<T> {
         self.owed.front_mut()
     }
 
-    /// When the oldest request was handed to the socket, if it was.
-    pub fn oldest_sent_at(&self) -> Option<Micros> {
-        if self.unsent >= self.owed.len() { None } else { self.owed.front().map(|owed| owed.sent_at) }
+    /// The oldest request, if it was handed to the socket.
+    pub fn oldest_sent(&self) -> Option<&Owed<T>> {
+        if self.unsent >= self.owed.len() { None } else { self.owed.front() }
     }
 
     /// The oldest entry's reply has come.
@@ -138,15 +141,15 @@ mod tests {
     #[test]
     fn replies_belong_to_the_oldest_request() {
         let mut in_flight = InFlight::default();
-        in_flight.push('a', 10, 0);
-        in_flight.push('b', 10, 0);
-        assert_eq!(None, in_flight.oldest_sent_at());
+        in_flight.push('a', (10, 1), 0);
+        in_flight.push('b', (10, 1), 0);
+        assert!(in_flight.oldest_sent().is_none());
         in_flight.stamp(Micros(5));
-        in_flight.push('c', 10, 0);
-        assert_eq!(Some(Micros(5)), in_flight.oldest_sent_at());
+        in_flight.push('c', (10, 1), 0);
+        assert_eq!(Some(Micros(5)), in_flight.oldest_sent().map(|owed| owed.sent_at));
         assert_eq!(Some('a'), in_flight.retire().map(|owed| owed.recipient));
         assert_eq!(Some('b'), in_flight.retire().map(|owed| owed.recipient));
-        assert_eq!(None, in_flight.oldest_sent_at());
+        assert!(in_flight.oldest_sent().is_none());
         assert_eq!(Some('c'), in_flight.retire().map(|owed| owed.recipient));
         assert!(in_flight.is_empty());
     }
@@ -156,7 +159,7 @@ mod tests {
         let queue = |unwritten| {
             let mut in_flight = InFlight::default();
             for name in ['a', 'b', 'c'] {
-                in_flight.push(name, 10, 0);
+                in_flight.push(name, (10, 1), 0);
             }
             let fates = in_flight.abandon(unwritten);
             fates.into_iter().map(|(owed, fate)| (owed.recipient, fate)).collect::<Vec<_>>()

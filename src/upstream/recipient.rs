@@ -15,6 +15,7 @@ use super::lane::{Ended, Fingerprint};
 use crate::clock::Micros;
 use crate::resp::SendQueue;
 use crate::routing::Routed;
+use crate::settings::UpstreamSettings;
 
 /// How a recipient wants its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,11 @@ pub trait Recipient: Sized {
     /// What the replies of one read have in common: written out together at its end.
     type Batch: Batch<Recipient = Self>;
 
-    /// How it wants the reply that begins with this type byte.
-    fn takes(&self, first_byte: u8) -> Take;
+    /// Whose part of the lane its request takes.
+    fn flow(&self) -> usize;
+
+    /// How it wants the reply of which `start`, at least its type byte, has come.
+    fn takes(&self, start: &[u8]) -> Take;
 
     /// A piece of the reply: `piece` of `read`. The last one has `times`.
     fn stream(&mut self, read: &[u8], piece: Range<usize>, times: Option<Times>, batch: &mut Self::Batch);
@@ -54,8 +58,12 @@ pub trait Recipient: Sized {
     /// for each name).
     fn confirm(&mut self, ends: bool, read: &[u8], times: Times, batch: &mut Self::Batch) -> Confirm;
 
-    /// An error reply to what was sent with the request, before it.
-    fn preliminary(&mut self, error: &[u8]);
+    /// Whether it wants the replies to what was sent with the request, before it, also if they are no errors; `left`
+    /// of them are still to come after the next.
+    fn takes_preliminary(&self, left: u32) -> bool;
+
+    /// A reply to what was sent with the request, before it: an error, or one that it takes.
+    fn preliminary(&mut self, reply: &[u8], left: u32);
 
     /// Whether the request is to be sent again, elsewhere or later, instead of being told `error`, its reply. Only
     /// asked where requests are kept until they are answered.
@@ -63,6 +71,9 @@ pub trait Recipient: Sized {
 
     /// Whether the request may be sent again after its connection has ended.
     fn outlives(&self, fate: Fate) -> bool;
+
+    /// How long the reply may take once nothing is owed before it.
+    fn reply_timeout(&self, settings: &UpstreamSettings) -> Duration;
 
     /// There will be no reply, or no more of it.
     fn fail(self, failure: &Failure, batch: &mut Self::Batch);
