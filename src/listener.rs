@@ -15,6 +15,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::session::rescue::text;
 use crate::session::{Commons, Driver};
 use crate::settings::{Address, ListenerSettings};
 use crate::socket::{self, ReadHalf, WriteHalf};
@@ -26,8 +27,11 @@ const BACKLOG: i32 = 4096;
 /// How long accepting rests after an error such as "too many open files", which the next attempt would meet
 /// again.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
-/// What Redis says to a client beyond `maxclients`.
-const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+/// Connections accepted in a row before sessions get their turn: a storm of connections must not hold up those that
+/// are there.
+const ACCEPTS_PER_TURN: usize = 32;
+/// How long accepting rests after so many, if one of them was refused: those that come wait in the backlog.
+const REST_AFTER_REFUSALS: Duration = Duration::from_millis(10);
 
 /// Why a listener cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -99,24 +103,50 @@ impl BoundListener {
             Ok(acceptor) => acceptor,
             Err(error) => return tracing::error!(%error, "a worker cannot accept connections"),
         };
+        let (mut accepted, mut has_refused) = (0, false);
         loop {
             match acceptor.accept().await {
-                Ok(halves) => open(&commons, halves, self.home.clone()),
+                Ok(halves) => has_refused |= open(&commons, halves, self.home.clone()).is_err(),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(REST_AFTER_ERROR).await;
+                }
+            }
+            accepted += 1;
+            if accepted == ACCEPTS_PER_TURN {
+                accepted = 0;
+                if std::mem::take(&mut has_refused) {
+                    tokio::time::sleep(REST_AFTER_REFUSALS).await;
+                } else {
+                    tokio::task::yield_now().await;
                 }
             }
         }
     }
 }
 
-fn open(commons: &Rc<Commons>, halves: (ReadHalf, WriteHalf), home: Option<Arc<Binding>>) {
-    match Driver::new(Rc::clone(commons), halves, home) {
-        Ok(driver) => drop(tokio::task::spawn_local(driver)),
-        // Nothing else to do about a client that cannot even be told.
-        Err(write) => drop(write.try_write(TOO_MANY_CLIENTS)),
-    }
+/// A connection that was told why it is not taken.
+struct Refused;
+
+fn open(
+    commons: &Rc<Commons>,
+    halves: (ReadHalf, WriteHalf),
+    home: Option<Arc<Binding>>,
+) -> Result<(), Refused> {
+    let (write, error) = if commons.refuses_connections() {
+        (halves.1, [b"-", text::NO_MEMORY_FOR_CONNECTION, b"\r\n"].concat())
+    } else {
+        match Driver::new(Rc::clone(commons), halves, home) {
+            Ok(driver) => {
+                drop(tokio::task::spawn_local(driver));
+                return Ok(());
+            }
+            Err((write, error)) => (write, [b"-", error.as_slice(), b"\r\n"].concat()),
+        }
+    };
+    // Nothing else to do about a client that cannot even be told.
+    drop(write.try_write(&error));
+    Err(Refused)
 }
 
 enum Acceptor {
