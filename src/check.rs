@@ -15,7 +15,7 @@ use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::discovery::{AskError, Discovery, Outcome};
 use crate::upstream::handshake::{Refused, Script};
 use crate::upstream::nodes::Nodes;
-use crate::upstream::{Fingerprint, Greeting};
+use crate::upstream::{Fingerprint, Greeting, Load};
 
 /// One line about an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,8 @@ impl Visit {
 
     async fn greet(&self, endpoint: &Endpoint, access: Access) -> Result<Greeting, ConnectError> {
         let (node, version) = (NodeId(0), Version::Resp2);
-        let fingerprint = Fingerprint { upstream: 0, node, access, version, database: None };
+        let fingerprint =
+            Fingerprint { upstream: 0, node, access, version, database: None, load: Load::Light };
         Ok(connect(&self.settings, endpoint, fingerprint, Script::Shared).await?.greeting)
     }
 

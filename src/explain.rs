@@ -10,10 +10,11 @@ use crate::config::Config;
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, SendQueue};
 use crate::routing::topology::{NodeId, Shard, Topology};
-use crate::session::{Over, Payloads, Peers, Persona, Session, Step, Surroundings, UpstreamView};
+use crate::session::{Over, Payloads, Peers, Persona, Session, Shortage, Step, Surroundings, UpstreamView};
 use crate::settings::{Deployment, UpstreamSettings};
 use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::Binding;
+use crate::tenant::limits::Limits;
 
 /// Explains `words` as `binding` would send them, in `database` if one is given.
 pub fn explain(config: &Config, binding: &Arc<Binding>, database: Option<u32>, words: &[Vec<u8>]) -> String {
@@ -28,12 +29,19 @@ pub fn explain(config: &Config, binding: &Arc<Binding>, database: Option<u32>, w
     lines.push(format!("database  {database}"));
     let unknown = Persona::default();
     let views = views(config, &unknown);
-    let around =
-        Surroundings { directory: &config.directory, upstreams: &views, unknown: &unknown, peers: &Alone };
+    let around = Surroundings {
+        directory: &config.directory,
+        upstreams: &views,
+        unknown: &unknown,
+        peers: &Alone,
+        quota: None,
+        shortage: Shortage::None,
+    };
     // A session that needs connections of its own gets them before it is asked: asking changes it.
     let mut leases = Vec::new();
     loop {
-        let mut session = Session::new(Some(Arc::clone(binding)));
+        let session = Session::new(Some(Arc::clone(binding)), &Alone);
+        let Ok(mut session) = session else { return lines.join("\n") + "\n" };
         session.select(database);
         for (slot, node) in &leases {
             session.leased(*slot, *node, 0);
@@ -48,6 +56,10 @@ pub fn explain(config: &Config, binding: &Arc<Binding>, database: Option<u32>, w
             continue;
         }
         lines.extend(spec.map(|spec| format!("command   {}", spec.full_name_lower())));
+        let rates =
+            binding.limits().iter().flat_map(|limits| limits.rates.iter().map(move |rate| (limits, rate)));
+        let concerned = rates.filter(|(_, rate)| spec.is_some_and(|spec| rate.concerns(spec)));
+        lines.extend(concerned.map(|(limits, rate)| format!("limit     {rate} of {}", limits.owner)));
         lines.extend(told(config, &step, &answer));
         return lines.join("\n") + "\n";
     }
@@ -89,14 +101,14 @@ fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
             let upstream = config.upstreams.get(routed.upstream());
             let node = upstream.and_then(|upstream| unknown_node(&upstream.deployment, routed.to().slot));
             let upstream = upstream.map(|upstream| format!("{}, {over}", upstream_line(upstream)));
-            let sent = format!("sent      {}", as_words(queue.tail()));
+            let sent = format!("sent      {}", as_words(&queue.into_bytes()));
             upstream.into_iter().chain(node).chain([sent]).collect()
         }
         Step::Batch(batch) => {
             let sent = batch.requests.iter().map(|sent| {
                 let mut queue = SendQueue::default();
                 sent.request.as_scoped().queue(&mut queue);
-                format!("sent      {}", as_words(queue.tail()))
+                format!("sent      {}", as_words(&queue.into_bytes()))
             });
             sent.collect()
         }
@@ -105,7 +117,7 @@ fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
                 let mut queue = SendQueue::default();
                 request.as_scoped().queue(&mut queue);
                 let slot = to.slot.map_or_else(String::new, |slot| format!("   (slot {slot})"));
-                format!("sent      {}{slot}", as_words(queue.tail()))
+                format!("sent      {}{slot}", as_words(&queue.into_bytes()))
             });
             let first = cut.parts.first().map(|(request, _)| request.as_scoped().upstream());
             let upstream = first.and_then(|upstream| config.upstreams.get(upstream)).map(upstream_line);
@@ -119,6 +131,7 @@ fn told(config: &Config, step: &Step<'_>, answer: &[u8]) -> Vec<String> {
         | Step::Silence
         | Step::Close
         | Step::Lease(..)
+        | Step::Delay(_)
         | Step::Wait => {
             vec![format!("sent      nothing, the proxy answers\nanswer    {}", one_line(answer))]
         }
@@ -155,6 +168,8 @@ impl Peers for Alone {
     fn exists(&self, _: usize, _: u64) -> bool {
         false
     }
+
+    fn is_beyond(&self, _: &Limits) {}
 }
 
 /// The words of a multibulk, as one would type them.
@@ -204,6 +219,18 @@ mod tests {
                         sent      mget {acme}@1:a {acme}@1:{b}c\n";
         let url = "redis://127.0.0.1:6379";
         assert_eq!(expected, explained(url, "colocate = true", &["mget", "a", "{b}c"]));
+    }
+
+    #[test]
+    fn limits_that_concern_the_command_are_shown() {
+        let expected = "tenant    acme\nuser      default\ndatabase  1\ncommand   get\n\
+                        limit     10 requests/s of tenant 'acme'\n\
+                        limit     0.5 read reply bytes/s of tenant 'acme'\n\
+                        upstream  main (127.0.0.1:6379), shared connection\nsent      get acme@1:k\n";
+        let limits = "[tenant.acme.limits]\nrequests_per_second = 10\n\
+                      [tenant.acme.limits.class.write]\nrequests_per_second = 1\n\
+                      [tenant.acme.limits.class.read]\nreply_bytes_per_second = 0.5";
+        assert_eq!(expected, explained("redis://127.0.0.1:6379", limits, &["get", "k"]));
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl WorkerParts {
         let followers: Vec<_> = (0..commons.upstreams())
             .map(|upstream| tokio::task::spawn_local(Rc::clone(&commons).follow(upstream)))
             .collect();
+        let minding = tokio::task::spawn_local(Rc::clone(&commons).mind_memory());
         let publishing = tokio::task::spawn_local(publish(Rc::clone(&commons), self.registry));
         let mut acceptors = Vec::new();
         tokio::select! {
@@ -75,6 +76,7 @@ impl WorkerParts {
         acceptors.iter().for_each(tokio::task::JoinHandle::abort);
         drain(&commons).await;
         publishing.abort();
+        minding.abort();
         followers.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
@@ -100,6 +102,7 @@ async fn publish(commons: Rc<Commons>, registry: Registry) {
         interval.tick().await;
         commons.add_up_traffic();
         publisher.publish(&mut commons.metrics().borrow_mut());
+        publisher.retries_left_are(commons.retries_left());
         commons.release_unused();
     }
 }

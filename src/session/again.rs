@@ -3,15 +3,14 @@
 //! What a node says of the right place is followed at once; what asks for patience is tried again after a pause,
 //! at the primary that the topology then names. Attempts are bounded (`max_redirects`), and whoever asked reads
 //! the last error; nodes that cannot be reached are tried for no longer than one that does not reply is waited for
-//! (`reply_timeout`). While a request waits nothing else of its client is sent, so that order is kept; one with
+//! (`reply_timeout`). What is tried again after a pause because its node failed comes out of its upstream's budget
+//! (`[…retry]`); when that is empty, whoever asked reads the error at once. While a request waits nothing else of its client is sent, so that order is kept; one with
 //! others behind it is not tried again but answered with the error.
 //!
 //! A read that its replica could not answer goes to the primary at once, or to another replica after a pause, as
 //! its tenant reads (`read_from`).
 
 use std::rc::Rc;
-
-use bytes::Bytes;
 
 use super::affinity::{Slot, Trace};
 use super::commons::Commons;
@@ -77,6 +76,9 @@ impl Retry {
         let commons = Rc::clone(&self.ticket.downstream().commons);
         let onward = self.onward(&commons);
         let cause = self.cause();
+        if matches!(onward, Onward::After(_)) && !commons.may_retry(self.from.upstream, cause) {
+            return self.give_up();
+        }
         let attempt = self.ticket.try_again(matches!(onward, Onward::To(_)));
         commons.metrics.borrow_mut().request_again(self.from.upstream, cause);
         match onward {
@@ -176,6 +178,7 @@ impl Retry {
         let commons = &self.ticket.downstream().commons;
         let is_allowed = self.ticket.has_attempts(commons)
             && !self.ticket.is_overdue(commons)
+            && (self.from.access == Access::ReadOnly || !commons.is_refused(self.from))
             && self.ticket.may_wait(&self.ticket.downstream().core.borrow());
         if is_allowed { self.begin() } else { self.give_up() }
     }
@@ -183,7 +186,10 @@ impl Retry {
     /// Tells whoever asked why there is no answer.
     fn give_up(self) {
         match self.why {
-            Again::Redirected(error) => self.ticket.refuse_because(told_last(&error)),
+            Again::Redirected(error) => {
+                let error = self.ticket.answering(&error).to_vec();
+                self.ticket.refuse_because(told_last(&error));
+            }
             Again::Lost(failure) => {
                 let name = self.ticket.downstream().commons.upstream_name(self.from.upstream).to_owned();
                 self.ticket.refuse_because(&rescue::unavailable(&name, &failure));
@@ -297,7 +303,7 @@ async fn rest(mut feed: Feed, pause: Pause, attempt: u8) -> std::sync::Arc<Topol
 }
 
 /// The error of a node as the client reads it when nothing more is tried.
-fn told_last(error: &Bytes) -> &[u8] {
+fn told_last(error: &[u8]) -> &[u8] {
     let line = error.strip_prefix(b"-").unwrap_or(error);
     let line = line.strip_suffix(b"\r\n").unwrap_or(line);
     rescue::replaces_in_cluster(line).unwrap_or(line)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::affinity::Over;
-use super::batch::{Confirmed, Due, Part};
+use super::batch::{Confirmed, Due, FirstOf, Part};
 use super::downstream::Core;
 use super::gather::Gathering;
 use super::replies::Place;
@@ -29,6 +29,8 @@ pub(super) enum Aim {
     Confirmations(Box<Confirmations>),
     /// The client, part by part.
     Exec(Box<[Part]>),
+    /// The client reads the reply to the first of several requests.
+    First(Box<First>),
     /// The client, with the replies to the other parts of its request; and which part it is.
     Part(Rc<RefCell<Gathered>>, usize, ReplyPlan),
     /// The proxy, on the client's behalf.
@@ -44,6 +46,13 @@ pub(super) struct Confirmations {
     pub(super) all: Rc<Confirmed>,
 }
 
+/// The first of several requests that are answered together.
+pub(super) struct First {
+    pub(super) of: FirstOf,
+    /// Its reply, if it came by itself.
+    pub(super) reply: Option<Box<[u8]>>,
+}
+
 /// A request that was cut, while its parts are under way.
 pub(super) struct Gathered {
     pub(super) gathering: Gathering,
@@ -54,6 +63,13 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) fn new(gathering: Gathering, turn: Place, is_wanted: bool) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self { gathering, turn, is_wanted }))
+    }
+}
+
+impl First {
+    /// Whether a reply is its own after which `left` more come before the last one.
+    pub(super) fn is_answered_by(&self, left: u32) -> bool {
+        !self.of.is_exec && left.saturating_add(1) == self.of.others
     }
 }
 
@@ -78,6 +94,7 @@ impl Aim {
                 (Self::client(over, ReplyPlan::Relay), true)
             }
             Due::Exec(parts) => (Self::Exec(parts.into()), true),
+            Due::First(of) => (Self::First(Box::new(First { of, reply: None })), true),
         }
     }
 
@@ -104,6 +121,7 @@ impl Aim {
             | Self::Tangled(_)
             | Self::Instead(_)
             | Self::Exec(_)
+            | Self::First(_)
             | Self::Confirmations(_) => true,
             Self::Nobody | Self::Required | Self::Errand(_) | Self::Part(..) => false,
         }

@@ -23,7 +23,7 @@ use crate::routing::{Access, NoRoute, Routed};
 use crate::tenant::directory::{Binding, Namespace};
 use crate::tenant::requests::{self, Fixed};
 use crate::tenant::{OwnedScoped, Scoped};
-use crate::upstream::{Feed, Fingerprint, Holder, Patience};
+use crate::upstream::{Feed, Fingerprint, Holder, Load, Patience};
 
 /// Asks on behalf of one client.
 pub(super) struct Asker {
@@ -116,7 +116,7 @@ impl Asker {
             Ok(routed) => routed,
             Err((_, error)) => return refused(error),
         };
-        let fingerprint = Fingerprint::of(&routed, Version::Resp2);
+        let fingerprint = Fingerprint::of(&routed, Version::Resp2, Load::Light);
         let (ticket, reply) = self.ticket(routed.to().slot, way);
         let Some(lane) = self.commons().lane(fingerprint) else { return refused(NoRoute::Unserved) };
         if let Err((ticket, failure)) = lane.send(ticket, &routed) {
@@ -189,7 +189,8 @@ impl Asker {
         let permit = tokio::time::timeout(commons.leases.wait(self.upstream), permits.acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or_else(too_late)?;
         let (version, access) = (Version::Resp2, Access::ReadWrite);
-        let fingerprint = Fingerprint { upstream: self.upstream, node, access, version, database: None };
+        let fingerprint =
+            Fingerprint { upstream: self.upstream, node, access, version, database: None, load: Load::Light };
         // Nobody waits for pushes: nothing is subscribed to.
         let nobody: Weak<dyn Holder<Ticket>> = Weak::<Downstream>::new();
         let lease = commons.lease(fingerprint, permit, nobody).ok_or_else(too_late)?;

@@ -66,6 +66,19 @@ pub enum Due {
     },
     /// The client's, with the parts of a transaction scoped each by its own plan.
     Exec(Vec<Part>),
+    /// That of the first of the requests that are sent together; it came before this one.
+    First(FirstOf),
+}
+
+/// How the first of several requests is answered when all are sent for its sake.
+#[derive(Clone, Debug)]
+pub struct FirstOf {
+    /// What is to be done with its reply.
+    pub plan: ReplyPlan,
+    /// How many requests follow it.
+    pub others: u32,
+    /// Whether all of them are in a transaction, whose `EXEC` is sent last: then this is the first part of its reply.
+    pub is_exec: bool,
 }
 
 /// Confirmations that several requests are owed, perhaps over several connections.
@@ -100,6 +113,8 @@ pub enum Part {
     Upstream(ReplyPlan),
     /// The proxy's.
     Answer(Bytes),
+    /// That of a request of the proxy's own, which nobody reads.
+    Unread,
 }
 
 impl Batch {

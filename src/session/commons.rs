@@ -18,29 +18,43 @@ use super::compose::KeyCounts;
 use super::downstream::Downstream;
 use super::machine::{Peers, Session, Surroundings, UpstreamView};
 use super::persona::{Payloads, Persona};
+use super::quota::{self, Budget, Quota};
+use super::rations::Rations;
+use super::retries::Answered;
 use super::subscriptions;
 use super::ticket::Ticket;
 use super::told::Told;
+use super::volume::Expectations;
+use super::weight::Holdings;
 use crate::clients::{Card, Clients, Note, SlowEntry, TenantClients};
 use crate::clock::Clock;
 use crate::command::{CommandSpec, Flags, Located, Mark, TABLE};
-use crate::metrics::label::{Direction, ErrorCode, FailurePhase, LossOutcome, UpstreamState};
+use crate::memory::Gauge;
+use crate::metrics::label::{
+    Direction, ErrorCode, FailurePhase, LimitAction, LimitKind, LossOutcome, Shed, UpstreamState,
+};
 use crate::metrics::publish::Registry;
 use crate::metrics::readiness::Readiness;
 use crate::metrics::worker::WorkerMetrics;
+use crate::policy::retry_budget::RetryBudget;
 use crate::resp::{BufferPool, Span, Version};
 use crate::routing::Access;
 use crate::routing::redirect::Target;
 use crate::routing::topology::{NodeId, Topology};
 use crate::settings::{DownstreamLimits, Endpoint, Restore, ScopedSettings, UpstreamSettings};
 use crate::tenant::UpstreamLimits;
+use crate::tenant::compression::Tally;
 use crate::tenant::directory::{Binding, Directory};
+use crate::tenant::limits::{Limits, Measure};
 use crate::tenant::prefix::Prefix;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::dedicated::Clean;
+use crate::upstream::handshake::Script;
 use crate::upstream::lane::Ended;
 use crate::upstream::nodes::{Nodes, reachable};
-use crate::upstream::{Failure, Feed, Fingerprint, Greeting, Holder, Lane, LaneEvents, Lease, Leases, Times};
+use crate::upstream::{
+    Failure, Feed, Fingerprint, Greeting, Healths, Holder, Lane, LaneEvents, Lease, Leases, Load, Times,
+};
 
 /// Bytes read from a client at once; a whole pipeline of 64 small requests fits sixteen times.
 const READ_BUFFER: usize = 64 * 1024;
@@ -94,6 +108,12 @@ pub struct Shared {
     pub nodes: Arc<Nodes>,
     /// What is known of each upstream's nodes.
     pub feeds: Arc<[Feed]>,
+    /// How they are.
+    pub healths: Arc<Healths>,
+    /// How short memory is.
+    pub memory: Arc<Gauge>,
+    /// How many requests of each upstream may be sent again.
+    pub retry_budgets: Arc<[RetryBudget]>,
     /// What cursors of `SCAN` are encrypted with.
     pub cursor_secret: [u8; 32],
     /// The beginning of all clocks.
@@ -118,14 +138,22 @@ pub struct Commons {
     told: RefCell<Vec<Told>>,
     unknown: Persona,
     readiness: Arc<Readiness>,
+    /// Whose new sessions take the lane for large values.
+    pub(super) expectations: Expectations,
+    /// How often each tenant has its turn on a lane, by number.
+    weights: Arc<[u32]>,
     /// The worker's number, in what it reports.
-    number: usize,
+    pub(super) number: usize,
+    /// What its clients hold.
+    pub(super) holdings: Holdings,
     upstreams: Vec<Rc<UpstreamSettings>>,
     lanes: RefCell<Lanes>,
     /// Clients whose ears must be brought in line with a new topology.
     hearers: RefCell<Vec<Weak<Downstream>>>,
     /// The dedicated connections of this worker.
     pub(super) leases: Leases<Ticket>,
+    /// Replies that the retry budgets have not been told of.
+    pub(super) answered: Answered,
     /// Turns of the tenants' walks over the keyspace.
     walks: RefCell<HashMap<usize, Rc<Semaphore>>>,
     /// Numbers of keys that were counted lately, by where.
@@ -134,6 +162,8 @@ pub struct Commons {
     pub(super) slow_micros: u32,
     /// When the last slow reply came: those that came with it waited for the same.
     last_slow: Cell<Times>,
+    /// The worker's part of what tenants and users may take.
+    rations: Rations,
 }
 
 impl Commons {
@@ -168,16 +198,21 @@ impl Commons {
             told: RefCell::new(views.iter().map(|_| Told::default()).collect()),
             views: RefCell::new(views),
             unknown: Persona::default(),
+            expectations: Expectations::of(shared.directory.tenants().len()),
+            weights: shared.directory.tenants().iter().map(|tenant| tenant.weight).collect(),
             number: registry.readiness().next_worker(),
+            holdings: Holdings::default(),
             readiness: Arc::clone(registry.readiness()),
             lanes: RefCell::new(HashMap::new()),
             hearers: RefCell::default(),
             leases: Leases::new(&upstreams, &shared.leases),
+            answered: Answered::nothing(upstreams.len()),
             upstreams,
             slow_micros: u32::try_from(scoped.slow_command.as_micros()).unwrap_or(u32::MAX),
             last_slow: Cell::default(),
             walks: RefCell::default(),
             key_counts: RefCell::default(),
+            rations: Rations::new(&shared.directory),
             shared,
         });
         (0..commons.upstreams()).for_each(|upstream| commons.describe(upstream));
@@ -201,8 +236,10 @@ impl Commons {
 
     /// Gives memory back that has not been needed lately.
     pub fn release_unused(&self) {
+        self.revisit_heavy();
         self.pool.release_unused();
         self.leases.release_unused();
+        self.rations.hand_in();
     }
 
     /// Number of upstreams.
@@ -220,6 +257,17 @@ impl Commons {
         false
     }
 
+    /// Whether a new connection is refused because memory is short; if so, that is counted.
+    pub(crate) fn refuses_connections(&self) -> bool {
+        let is_short = self.shared.memory.level().is_short();
+        if is_short {
+            let mut metrics = self.metrics.borrow_mut();
+            metrics.connection_refused();
+            metrics.refused_for_memory(Shed::Connection);
+        }
+        is_short
+    }
+
     /// A connection that was counted is closed.
     pub(super) fn close_connection(&self) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
@@ -230,13 +278,51 @@ impl Commons {
         configured(&self.limits)
     }
 
-    /// What a session decides by.
+    /// What a session decides by, whoever it belongs to.
     pub(super) fn surroundings<'a>(&'a self, views: &'a [UpstreamView]) -> Surroundings<'a> {
         Surroundings {
             directory: &self.shared.directory,
             upstreams: views,
             unknown: &self.unknown,
             peers: self,
+            quota: None,
+            shortage: self.shortage(),
+        }
+    }
+
+    /// What the session's tenant and user may take; `None`: whatever there is.
+    #[inline]
+    pub(super) fn quota_of(&self, session: &Session) -> Option<&Rc<Quota>> {
+        let binding = session.binding()?;
+        self.rations.of(binding.quota()?, binding)
+    }
+
+    /// What a request is asked for against. `is_paid`: it has been charged.
+    #[inline]
+    pub(super) fn budget(&self, session: &Session, is_paid: bool) -> Option<Budget<'_>> {
+        let quota = self.quota_of(session)?;
+        Some(Budget { quota, now: self.clock.nanos(), is_paid })
+    }
+
+    /// Counts what became of a request that a limit had something against.
+    pub(super) fn count_limited(&self, tenant: usize, noted: quota::Noted) {
+        let limit = match noted.limit {
+            quota::Limited::Rate(Measure::Requests, false) => LimitKind::Requests,
+            quota::Limited::Rate(Measure::RequestBytes, false) => LimitKind::RequestBytes,
+            quota::Limited::Rate(Measure::ReplyBytes, false) => LimitKind::ReplyBytes,
+            quota::Limited::Rate(Measure::Requests, true) => LimitKind::ClassRequests,
+            quota::Limited::Rate(Measure::RequestBytes, true) => LimitKind::ClassRequestBytes,
+            quota::Limited::Rate(Measure::ReplyBytes, true) => LimitKind::ClassReplyBytes,
+            quota::Limited::InFlight => LimitKind::InFlight,
+        };
+        let mut metrics = self.metrics.borrow_mut();
+        match noted.action {
+            quota::Action::Rejected => metrics.limited(tenant, limit, LimitAction::Rejected),
+            quota::Action::DryRun => metrics.limited(tenant, limit, LimitAction::DryRun),
+            quota::Action::Delayed(nanos) => {
+                metrics.limited(tenant, limit, LimitAction::Delayed);
+                metrics.delayed(tenant, u32::try_from(nanos / 1000).unwrap_or(u32::MAX));
+            }
         }
     }
 
@@ -291,8 +377,8 @@ impl Commons {
         let report = || -> Box<dyn LaneEvents> {
             Box::new(LeaseReport { commons: Rc::downgrade(self), upstream: fingerprint.upstream })
         };
-        let endpoint = self.shared.nodes.endpoint(fingerprint.node)?;
-        self.leases.lease((endpoint, fingerprint), permit, (&self.clock, &self.pool), report, holder)
+        let health = self.shared.healths.of(fingerprint.upstream, fingerprint.node)?;
+        self.leases.lease((health, fingerprint), permit, (&self.clock, &self.pool), report, holder)
     }
 
     /// The client hears of new topologies.
@@ -314,9 +400,9 @@ impl Commons {
         self.upstreams.get(upstream).map_or(0, |settings| settings.max_redirects)
     }
 
-    /// How long a node may take to reply.
-    pub(super) fn reply_timeout(&self, upstream: usize) -> Duration {
-        self.upstreams.get(upstream).map_or(Duration::ZERO, |settings| settings.reply_timeout)
+    /// How long a node may take to reply to a command.
+    pub(super) fn reply_timeout(&self, upstream: usize, command: u16) -> Duration {
+        self.upstreams.get(upstream).map_or(Duration::ZERO, |settings| settings.reply_timeout_of(command))
     }
 
     /// The node that another one, `from`, names.
@@ -340,8 +426,21 @@ impl Commons {
 
     /// Why the node cannot be reached, as far as the shared connection to it knows.
     pub(super) fn why_down(&self, to: Fingerprint) -> Option<Failure> {
+        let health = self.shared.healths.of(to.upstream, to.node)?;
+        if let Some(refusal) = health.refusal() {
+            return Some(refusal);
+        }
         let lane = self.lanes.borrow().get(&held(to.upstream, to.node)).and_then(Weak::upgrade)?;
         if lane.is_over() { None } else { lane.why_down() }
+    }
+
+    /// Whether its node is asked nothing now, because its breaker is open. Asks for other nodes.
+    pub(super) fn is_refused(&self, to: Fingerprint) -> bool {
+        let is_refused = self.shared.healths.of(to.upstream, to.node).is_some_and(|health| health.refuses());
+        if is_refused && let Some(feed) = self.shared.feeds.get(to.upstream) {
+            feed.ask();
+        }
+        is_refused
     }
 
     /// Whether the upstream's nodes change.
@@ -367,7 +466,7 @@ impl Commons {
         }
         let upstream = fingerprint.upstream;
         let settings = Rc::clone(self.upstreams.get(upstream)?);
-        let endpoint = self.shared.nodes.endpoint(fingerprint.node)?;
+        let health = self.shared.healths.of(upstream, fingerprint.node)?;
         let report = LaneReport {
             commons: Rc::downgrade(self),
             upstream,
@@ -377,7 +476,8 @@ impl Commons {
             state: Cell::new(None),
         };
         let (clock, pool) = (Rc::clone(&self.clock), Rc::clone(&self.pool));
-        let lane = Lane::new(settings, (endpoint, fingerprint), clock, pool, Box::new(report));
+        let of = (Box::new(report) as Box<dyn LaneEvents>, Arc::clone(&self.weights));
+        let lane = Lane::new(settings, (health, fingerprint, Script::Shared), clock, pool, of);
         lanes.insert(fingerprint, Rc::downgrade(&lane));
         drop(tokio::task::spawn_local(Rc::clone(&lane).run()));
         Some(lane)
@@ -389,6 +489,7 @@ impl Commons {
         let Some(mut feed) = self.shared.feeds.get(upstream).cloned() else { return };
         loop {
             let topology = feed.current();
+            self.shared.healths.topology_is(upstream, &topology);
             let primaries = topology.shards().iter().map(|shard| shard.primary);
             let numbers: Vec<u32> = primaries.clone().map(|node| node.0).collect();
             self.readiness.primaries_are(upstream, topology.version(), numbers);
@@ -494,17 +595,32 @@ impl Commons {
         self.metrics.borrow_mut().error_reply(tenant, code);
     }
 
+    /// Values of a request were compressed.
+    #[inline]
+    pub(super) fn count_compressed(&self, tenant: usize, Tally { written, stored }: Tally) {
+        if written > 0 {
+            self.metrics.borrow_mut().compressed(tenant, u64::from(written), u64::from(stored));
+        }
+    }
+
     pub(super) fn count_violation(&self, tenant: usize) {
         self.metrics.borrow_mut().tenant_violation(tenant);
     }
 }
 
-/// Only asked about by `CLIENT TRACKING … REDIRECT`.
 impl Peers for Commons {
     fn exists(&self, tenant: usize, id: u64) -> bool {
         let tenant = self.shared.directory.tenants().get(tenant);
         let clients = tenant.and_then(|tenant| self.shared.clients.of(tenant));
         clients.is_some_and(|clients| clients.find(id).is_some())
+    }
+
+    fn is_beyond(&self, limits: &Limits) {
+        let action = if limits.is_dry_run { LimitAction::DryRun } else { LimitAction::Rejected };
+        let tenants = self.shared.directory.tenants();
+        let tenant = tenants.iter().position(|tenant| tenant.name == limits.owner.tenant);
+        let tenant = tenant.unwrap_or(tenants.len());
+        self.metrics.borrow_mut().limited(tenant, LimitKind::Connections, action);
     }
 }
 
@@ -539,7 +655,7 @@ impl LaneEvents for LeaseReport {
     fn disconnected(&self, ended: &Ended, lost_not_sent: u64, lost_may_have_run: u64) {
         let Some(commons) = self.commons.upgrade() else { return };
         let mut metrics = commons.metrics.borrow_mut();
-        if !matches!(ended, Ended::Unwanted) {
+        if !matches!(ended, Ended::Unwanted | Ended::NotAsked(_)) {
             metrics.upstream_failed(self.upstream, phase_of(ended));
             metrics.requests_lost(self.upstream, LossOutcome::NotSent, lost_not_sent);
             metrics.requests_lost(self.upstream, LossOutcome::MayHaveRun, lost_may_have_run);
@@ -559,7 +675,8 @@ fn configured(limits: &DownstreamLimits) -> UpstreamLimits {
 
 /// The lane that each worker keeps open to a primary.
 fn held(upstream: usize, node: NodeId) -> Fingerprint {
-    Fingerprint { upstream, node, access: Access::ReadWrite, version: Version::Resp2, database: None }
+    let (access, version, load) = (Access::ReadWrite, Version::Resp2, Load::Light);
+    Fingerprint { upstream, node, access, version, database: None, load }
 }
 
 /// Tells the worker, its counters and `/readyz` what becomes of a lane.
@@ -617,7 +734,9 @@ impl LaneEvents for LaneReport {
         }
         self.enter(&commons, Some(UpstreamState::Backoff));
         let mut metrics = commons.metrics.borrow_mut();
-        metrics.upstream_failed(self.upstream, phase_of(ended));
+        if !matches!(ended, Ended::NotAsked(_)) {
+            metrics.upstream_failed(self.upstream, phase_of(ended));
+        }
         metrics.requests_lost(self.upstream, LossOutcome::NotSent, lost_not_sent);
         metrics.requests_lost(self.upstream, LossOutcome::MayHaveRun, lost_may_have_run);
         if was_ready {
@@ -650,7 +769,7 @@ fn phase_of(ended: &Ended) -> FailurePhase {
     match ended {
         Ended::NotConnected(ConnectError::Refused(_) | ConnectError::Protocol(_)) => FailurePhase::Handshake,
         Ended::NotConnected(ConnectError::Io(_) | ConnectError::TimedOut(_)) => FailurePhase::Connect,
-        Ended::Closed | Ended::Lost(_) | Ended::Unwanted => FailurePhase::Closed,
+        Ended::Closed | Ended::Lost(_) | Ended::Unwanted | Ended::NotAsked(_) => FailurePhase::Closed,
         Ended::ReplyTimeout(_) => FailurePhase::ReplyTimeout,
         Ended::Protocol(_) | Ended::Unowed | Ended::HugePush => FailurePhase::Protocol,
     }

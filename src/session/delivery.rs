@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::again::Retry;
 use super::commons::Commons;
 use super::downstream::{Core, Downstream};
-use super::ticket::Ticket;
+use super::ticket::{Asked, Ticket};
 use crate::clock::Micros;
 use crate::metrics::label::Direction;
 use crate::upstream::{Again, Batch, Fingerprint, Kept, Times};
@@ -24,6 +24,7 @@ pub(super) struct Delivery {
 #[derive(Clone, Copy)]
 struct Count {
     tenant: u32,
+    upstream: u32,
     read_at: Micros,
     times: Times,
     replies: u32,
@@ -42,6 +43,9 @@ impl Delivery {
     #[inline]
     pub(super) fn count(&mut self, ticket: &Ticket, bytes: usize, times: Option<Times>) {
         let of = ticket.of();
+        if of.is_rationed {
+            ticket.charge_reply(bytes);
+        }
         let replies = u32::from(times.is_some());
         let times = times.unwrap_or_default();
         match self.counts.last_mut() {
@@ -53,7 +57,8 @@ impl Delivery {
                 if self.commons.is_none() {
                     self.commons = Some(Rc::clone(&ticket.downstream().commons));
                 }
-                self.counts.push(Count { tenant: of.tenant, read_at: of.read_at, times, replies, bytes });
+                let Asked { tenant, upstream, read_at, .. } = of;
+                self.counts.push(Count { tenant, upstream, read_at, times, replies, bytes });
             }
         }
     }
@@ -73,6 +78,7 @@ impl Batch for Delivery {
         // Only now is nothing of theirs in `read` any more. No client can have sent anything since.
         self.again.drain(..).for_each(Retry::begin);
         if let Some(commons) = &self.commons {
+            commons.obey_orders();
             let written_at = commons.clock.read();
             let mut metrics = commons.metrics.borrow_mut();
             for count in self.counts.drain(..) {
@@ -80,6 +86,7 @@ impl Batch for Delivery {
                 metrics.bytes(tenant, Direction::UpstreamIn, count.bytes as u64);
                 if count.replies > 0 {
                     let upstream = count.times.read_at.since(count.times.sent_at);
+                    commons.answered.add(count.upstream as usize, count.replies);
                     metrics.answered_many(tenant, count.replies, written_at.since(count.read_at), upstream);
                 }
             }

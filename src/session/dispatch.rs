@@ -10,9 +10,10 @@ use super::links::Links;
 use super::ticket::{Carried, Ticket};
 use super::turn::Ways;
 use crate::resp::Version;
-use crate::routing::Routed;
+use crate::routing::{Access, Routed};
 use crate::tenant::requests;
-use crate::upstream::{Failure, Fate, Fingerprint, Kept, Lane};
+use crate::upstream::lane::Taken;
+use crate::upstream::{Failure, Fate, Fingerprint, Kept, Lane, Load};
 
 /// A shared lane that requests were sent on.
 pub(super) type LaneInUse = (Fingerprint, Rc<Lane<Ticket>>);
@@ -33,8 +34,16 @@ impl Refused {
 
     pub(super) fn tell(self, core: &mut Core) {
         let Self { ticket, failure, request } = self;
+        let may_go_on = |from: Fingerprint| match ticket.of().way {
+            Carried::ByReplica => true,
+            Carried::Shared | Carried::Alone | Carried::Bound => {
+                ticket.may_wait(core)
+                    // Who waits for a node that is asked nothing waits for nothing; another replica may be asked.
+                    && (from.access == Access::ReadOnly || !ticket.downstream().commons.is_refused(from))
+            }
+        };
         match request {
-            Some((request, from)) if ticket.may_wait(core) || ticket.of().way == Carried::ByReplica => {
+            Some((request, from)) if may_go_on(from) => {
                 core.drain();
                 // Not here: the connection's state is in use.
                 drop(tokio::task::spawn_local(async move { again::later(ticket, request, from, failure) }));
@@ -49,14 +58,19 @@ impl Refused {
 pub(super) fn send(
     (ways, links): (&mut Ways, &mut Option<Box<Links>>),
     commons: &Rc<Commons>,
-    (over, version): (Over, Version),
+    (over, kind): (Over, (Version, Load)),
     ticket: Ticket,
     routed: &[Routed<'_>],
 ) -> Result<usize, Box<Refused>> {
-    match over {
-        Over::Shared => send_shared(ways, commons, version, ticket, routed),
+    let tenant = ticket.of().tenant as usize;
+    let sent = match over {
+        Over::Shared => send_shared(ways, commons, kind, ticket, routed),
         Over::Leased(slot, trace) => send_leased(links, slot, trace, ticket, routed),
+    };
+    for request in routed {
+        commons.count_compressed(tenant, request.compressed());
     }
+    sent
 }
 
 /// Sends over the worker's shared lane.
@@ -64,11 +78,11 @@ pub(super) fn send(
 pub(super) fn send_shared(
     ways: &mut Ways,
     commons: &Rc<Commons>,
-    version: Version,
+    (version, load): (Version, Load),
     ticket: Ticket,
     routed: &[Routed<'_>],
 ) -> Result<usize, Box<Refused>> {
-    let Some(fingerprint) = routed.last().map(|last| Fingerprint::of(last, version)) else {
+    let Some(fingerprint) = routed.last().map(|last| Fingerprint::of(last, version, load)) else {
         return Err(Refused::unsent(ticket));
     };
     let Some(lane) = lane_for(ways, commons, fingerprint) else {
@@ -78,11 +92,20 @@ pub(super) fn send_shared(
         [routed] => lane.send(ticket, routed),
         _ => lane.send_together(ticket, routed),
     };
-    outcome.map_err(|(ticket, failure)| {
-        let is_moving = commons.is_moving(fingerprint.upstream);
-        let request = is_moving.then(|| (Kept::of(routed), fingerprint));
-        Box::new(Refused { ticket, failure, request })
-    })
+    match outcome {
+        Ok(Taken { len, is_crowded }) => {
+            if is_crowded {
+                let lane = Rc::clone(lane);
+                ways.is_crowded(lane);
+            }
+            Ok(len)
+        }
+        Err((ticket, failure)) => {
+            let is_moving = commons.is_moving(fingerprint.upstream);
+            let request = is_moving.then(|| (Kept::of(routed), fingerprint));
+            Err(Box::new(Refused { ticket, failure, request }))
+        }
+    }
 }
 
 /// Sends over a connection of the session's own.
@@ -106,7 +129,9 @@ fn send_leased(
         drop(lane.send(ticket.of_requirement(), &selecting));
     }
     links.mark(slot, node, trace);
-    lane.send_together(ticket, routed)
+    let outcome = lane.send_together(ticket, routed);
+    outcome
+        .map(|taken| taken.len)
         .map_err(|(ticket, failure)| Box::new(Refused { ticket, failure, request: None }))
 }
 
@@ -122,12 +147,7 @@ fn lane_for<'l>(
     fingerprint: Fingerprint,
 ) -> Option<&'l Rc<Lane<Ticket>>> {
     if !matches!(&ways.lane, Some((of, lane)) if *of == fingerprint && !lane.is_over()) {
-        let next = (fingerprint, commons.lane(fingerprint)?);
-        if let Some((_, lane)) = ways.lane.replace(next)
-            && lane.is_full()
-        {
-            ways.full = Some(lane);
-        }
+        ways.lane = Some((fingerprint, commons.lane(fingerprint)?));
     }
     ways.lane.as_ref().map(|(_, lane)| lane)
 }

@@ -8,6 +8,7 @@
 //! does not read costs only itself (`max_output`, then it is closed).
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
@@ -16,14 +17,16 @@ use std::task::Waker;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::affinity::Affinity;
 use super::again::Moving;
 use super::commons::Commons;
 use super::delivery::Delivery;
 use super::hearing::Hearing;
 use super::links::Links;
 use super::machine::Session;
+use super::quota::Quota;
 use super::replies::{Place, ReplyQueue};
+use super::volume::Volume;
+use super::weight::{LISTED_FROM, Weight};
 use crate::clients::Card;
 use crate::metrics::label::{Direction, LeaseReason};
 use crate::socket::WriteHalf;
@@ -50,6 +53,8 @@ pub(super) enum Intake {
     Draining,
 }
 
+/// Bytes from which on what a client has not read is set aside.
+const CHUNK: usize = 1 << 20;
 /// Replies that are rather copied than written by themselves.
 const SMALL: usize = 16 << 10;
 
@@ -85,8 +90,24 @@ pub(super) struct Core {
     pub(super) card: Option<Arc<Card>>,
     /// The tenant that `card` was shown to.
     pub(super) card_tenant: Option<usize>,
+    /// Which lane its requests take.
+    pub(super) volume: Volume,
     /// What few connections have, most of the time.
     pub(super) seldom: Option<Box<Seldom>>,
+}
+
+/// Places among the requests in flight that a connection has taken.
+struct Places {
+    quota: Rc<Quota>,
+    taken: u64,
+    /// Of them, requests that have not been sent yet: one that is to be asked about again, or none.
+    unsent: u64,
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.quota.leave(self.taken);
+    }
 }
 
 /// State that an idle connection does without.
@@ -100,8 +121,22 @@ pub(super) struct Seldom {
     pub(super) hearing: Option<Box<Hearing>>,
     /// A request whose connection has to be made to another node first.
     pub(super) moving: Option<Box<Moving>>,
+    /// What it makes the proxy hold.
+    pub(super) weight: Weight,
+    /// What waits to be written before `out`.
+    backlog: Backlog,
     /// Pushes that came while a reply was on its way in pieces; `None`: no reply is.
     late: Option<BytesMut>,
+    /// Its requests in flight, where they are counted.
+    places: Option<Places>,
+}
+
+/// Much that a client has not read. In chunks, because one buffer that grows is copied again and again, and takes its
+/// memory twice meanwhile.
+#[derive(Default)]
+struct Backlog {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
 }
 
 impl Seldom {
@@ -110,12 +145,24 @@ impl Seldom {
             && self.patterns.is_empty()
             && self.hearing.is_none()
             && self.moving.is_none()
+            && self.weight.is_nothing()
+            && self.backlog.chunks.is_empty()
             && self.late.is_none()
+            && self.places.as_ref().is_none_or(|places| places.taken == 0)
+    }
+
+    /// Bytes that wait apart from `out`: before it, or for the end of a reply.
+    fn waiting_bytes(&self) -> usize {
+        self.late.as_ref().map_or(0, BytesMut::len).saturating_add(self.backlog.bytes)
     }
 }
 
 impl Downstream {
     pub(super) fn new(commons: Rc<Commons>, writer: WriteHalf, session: Session, tenant: usize) -> Rc<Self> {
+        let mut volume = Volume::default();
+        if commons.expectations.is_large(tenant) {
+            volume.expect_large();
+        }
         let core = Core {
             session,
             replies: ReplyQueue::default(),
@@ -128,6 +175,7 @@ impl Downstream {
             links: None,
             card: None,
             card_tenant: None,
+            volume,
             seldom: None,
         };
         Rc::new_cyclic(|this| Self {
@@ -145,28 +193,25 @@ impl Downstream {
 
     /// Writes what waits in `out`, as far as the socket takes it.
     pub(super) fn write_out(&self, core: &mut Core) {
-        while !core.out.is_empty() && core.phase != Phase::Dead {
-            match self.writer.try_write(&core.out) {
+        while core.has_output() && core.phase != Phase::Dead {
+            match self.writer.try_write(core.next_output()) {
                 Ok(0) => core.die(),
                 Ok(written) => {
-                    self.commons.count_bytes(core.tenant, Direction::DownstreamOut, written);
-                    core.out.advance(written);
+                    self.count_written(core, written);
+                    core.output_has_left(written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => core.die(),
             }
         }
-        if core.out.is_empty() {
-            // An idle connection keeps no buffer.
-            core.out = BytesMut::new();
-            core.seldom.take_if(|seldom| seldom.is_nothing());
-        } else {
-            let limit = core.output_limit(&self.commons);
-            let late = core.late().map_or(0, |late| late.len());
-            if core.out.len().saturating_add(core.replies.held_bytes()).saturating_add(late) > limit {
-                tracing::info!(limit, "client closed: it does not read what it is sent");
-                core.die();
-            }
+        if core.has_output() {
+            return self.weigh(core);
+        }
+        // An idle connection keeps no buffer.
+        core.out = BytesMut::new();
+        if core.seldom.is_some() {
+            self.weigh(core);
+            core.forget_nothings();
         }
     }
 
@@ -176,10 +221,14 @@ impl Downstream {
         let core = &mut *core;
         core.is_in_batch = false;
         core.is_unblocked();
+        core.leave();
         if core.replies.held_bytes() > 0 && core.run.len() < SMALL && core.phase == Phase::Open {
             // What is held waits for another connection, whose replies are likely to have come with these: one
             // write for all, when the driver has its turn behind them.
             core.settle(read);
+            if core.replies.held_bytes() >= LISTED_FROM {
+                self.weigh(core);
+            }
             return self.wake();
         }
         let run = std::mem::take(&mut core.run);
@@ -194,18 +243,28 @@ impl Downstream {
                     bytes.len()
                 }
             };
-            self.commons.count_bytes(core.tenant, Direction::DownstreamOut, written);
+            self.count_written(core, written);
             core.out.extend_from_slice(bytes.get(written..).unwrap_or_default());
         }
-        if !core.out.is_empty() {
+        if core.has_output() {
             self.write_out(core);
         }
-        if !core.out.is_empty()
+        if core.has_output()
             || core.intake != Intake::Open
             || core.phase != Phase::Open
             || core.links.is_some()
         {
             self.wake();
+        }
+    }
+
+    /// Bytes were written to the client.
+    fn count_written(&self, core: &Core, written: usize) {
+        self.commons.count_bytes(core.tenant, Direction::DownstreamOut, written);
+        if let Some(quota) = self.commons.quota_of(&core.session)
+            && quota.charges_replies()
+        {
+            quota.charge_replies(written, self.commons.clock.nanos());
         }
     }
 
@@ -237,6 +296,82 @@ impl Core {
         }
         self.out = BytesMut::new();
         self.run = 0..0;
+        // Nothing is delivered any more, and what was held for its turn may be much.
+        self.replies = ReplyQueue::default();
+        if let Some(seldom) = &mut self.seldom {
+            seldom.late = None;
+            seldom.backlog = Backlog::default();
+        }
+    }
+
+    /// Whether anything waits to be written.
+    pub(super) fn has_output(&self) -> bool {
+        !self.out.is_empty() || self.seldom.as_ref().is_some_and(|seldom| !seldom.backlog.chunks.is_empty())
+    }
+
+    /// What is to be written next.
+    fn next_output(&self) -> &[u8] {
+        let chunk = self.seldom.as_ref().and_then(|seldom| seldom.backlog.chunks.front());
+        chunk.map_or(&self.out, Bytes::as_ref)
+    }
+
+    fn output_has_left(&mut self, written: usize) {
+        let backlog = self.seldom.as_mut().map(|seldom| &mut seldom.backlog);
+        let Some((chunk, bytes)) = backlog.and_then(|of| Some((of.chunks.front_mut()?, &mut of.bytes)))
+        else {
+            return self.out.advance(written);
+        };
+        chunk.advance(written);
+        *bytes = bytes.saturating_sub(written);
+        if chunk.is_empty()
+            && let Some(seldom) = &mut self.seldom
+        {
+            seldom.backlog.chunks.pop_front();
+        }
+    }
+
+    /// Sets aside what waits if it is much.
+    pub(super) fn set_output_aside(&mut self) {
+        if self.out.len() >= CHUNK {
+            let chunk = std::mem::take(&mut self.out).freeze();
+            let backlog = &mut self.seldom().backlog;
+            backlog.bytes = backlog.bytes.saturating_add(chunk.len());
+            backlog.chunks.push_back(chunk);
+        }
+    }
+
+    /// Bytes that the client has not read, or that wait for their turn.
+    pub(super) fn unread(&self) -> usize {
+        let waiting = self.seldom.as_ref().map_or(0, |seldom| seldom.waiting_bytes());
+        self.out.len().saturating_add(self.replies.held_bytes()).saturating_add(waiting)
+    }
+
+    /// An idle connection keeps nothing that it does not need.
+    pub(super) fn forget_nothings(&mut self) {
+        self.seldom.take_if(|seldom| seldom.is_nothing());
+    }
+
+    /// Requests have been handled: those that are owed a reply keep their places among the requests in flight.
+    /// `waits`: the last one is to be asked about again.
+    pub(super) fn enter(&mut self, waits: bool, commons: &Commons) {
+        let Some(quota) = commons.quota_of(&self.session) else { return };
+        let entered = quota.entered();
+        let of_this = self.seldom().places.take_if(|places| Rc::ptr_eq(&places.quota, quota));
+        let mut places = of_this.unwrap_or_else(|| Places { quota: Rc::clone(quota), taken: 0, unsent: 0 });
+        places.taken = places.taken.saturating_add(entered);
+        places.unsent = u64::from(waits);
+        self.seldom().places = Some(places);
+        self.leave();
+    }
+
+    /// Gives back the places of requests that have been answered.
+    fn leave(&mut self) {
+        let Some(places) = self.seldom.as_mut().and_then(|seldom| seldom.places.as_mut()) else { return };
+        let owed = u64::try_from(self.replies.len()).unwrap_or(u64::MAX).saturating_add(places.unsent);
+        if let Some(answered) = places.taken.checked_sub(owed) {
+            places.quota.leave(answered);
+            places.taken = owed;
+        }
     }
 
     /// What follows must wait until nothing is owed.
@@ -265,12 +400,6 @@ impl Core {
         }
     }
 
-    /// Bytes it may leave unread.
-    fn output_limit(&self, commons: &Commons) -> usize {
-        let is_told = self.session.ties().is_some_and(Affinity::is_told);
-        if is_told { commons.limits.max_subscriber_output } else { commons.limits.max_output }
-    }
-
     /// Bytes that answer nothing: they go between replies, never into one.
     pub(super) fn take_push(&mut self, read: &[u8], push: &[u8]) {
         if let Some(late) = self.late() {
@@ -287,7 +416,7 @@ impl Core {
         }
         if self.run.end == piece.start && !self.run.is_empty() {
             self.run.end = piece.end;
-        } else if self.run.is_empty() && self.out.is_empty() {
+        } else if self.run.is_empty() && !self.has_output() {
             self.run = piece;
         } else {
             self.settle(read);
@@ -308,6 +437,16 @@ impl Core {
             self.next_has_left(read);
         } else {
             self.replies.hold(turn, bytes, true);
+        }
+    }
+
+    /// The same, of bytes that nobody else needs: where nothing waits before them they are not copied.
+    pub(super) fn take_owned(&mut self, turn: Place, read: &[u8], bytes: BytesMut) {
+        if self.replies.is_next(turn) && self.out.is_empty() && self.run.is_empty() {
+            self.out = bytes;
+            self.next_has_left(read);
+        } else {
+            self.take_bytes(turn, read, &bytes);
         }
     }
 

@@ -13,16 +13,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
 use super::affinity::Slot;
 use super::commons::{Commons, Scratch};
-use super::downstream::{Downstream, Intake, Phase};
+use super::downstream::{Core, Downstream, Intake, Phase};
 use super::links::LeaseWait;
 use super::machine::Session;
-use super::turn::{Turn, Ways};
+use super::rescue::text;
+use super::turn::{Hold, Turn, Ways};
 use crate::metrics::label::Direction;
 use crate::resp::send_queue::SHARED_FROM;
 use crate::resp::{RequestScanner, Scan, Span};
@@ -35,6 +36,8 @@ const MAX_UNREAD: usize = 1 << 20;
 const FIRST_PARTIAL: usize = 4 * 1024;
 /// Milliseconds after which a session that is held looks whether it still is: the pause may have been ended.
 const HELD_LOOK_MS: u64 = 50;
+/// Bytes of an unfinished request that are read at once.
+const READ_AT_ONCE: usize = 128 << 10;
 /// Full reads in a row before other tasks get their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -67,19 +70,27 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A connection that has just been accepted, from a listener that binds to `home`. Beyond
-    /// `max_connections` its socket comes back.
+    /// A connection that has just been accepted, from a listener that binds to `home`. Beyond what there may be its
+    /// socket comes back, with the error that its client is to read.
     pub fn new(
         commons: Rc<Commons>,
         (read, write): (ReadHalf, WriteHalf),
         home: Option<Arc<Binding>>,
-    ) -> Result<Self, WriteHalf> {
+    ) -> Result<Self, (WriteHalf, Vec<u8>)> {
         if !commons.open_connection() {
-            return Err(write);
+            return Err((write, text::TOO_MANY_CLIENTS.to_vec()));
         }
         let tenant = commons.tenant_number(home.as_ref());
+        let session = match Session::new(home, &*commons) {
+            Ok(session) => session,
+            Err(error) => {
+                commons.close_connection();
+                commons.metrics.borrow_mut().connection_refused();
+                return Err((write, error));
+            }
+        };
         commons.metrics.borrow_mut().connection_opened(tenant);
-        let downstream = Downstream::new(commons, write, Session::new(home), tenant);
+        let downstream = Downstream::new(commons, write, session, tenant);
         downstream.introduce(&mut downstream.core.borrow_mut());
         let ways = Ways::default();
         Ok(Self { downstream, read, partial: None, ways, alarm: None })
@@ -109,6 +120,10 @@ impl Driver {
             if self.downstream.core.borrow().phase != Phase::Open {
                 return;
             }
+            // A large request is a matter of many turns.
+            if self.partial.as_ref().is_some_and(|partial| partial.missing >= READ_AT_ONCE) {
+                break;
+            }
         }
         cx.waker().wake_by_ref();
     }
@@ -126,18 +141,25 @@ impl Driver {
                 self.downstream.settle(&mut core);
             }
         }
-        let is_full = core.replies.len() >= self.downstream.commons.limits.max_pipeline
-            || core.out.len().saturating_add(core.replies.held_bytes()) >= MAX_UNREAD;
+        let is_full =
+            core.replies.len() >= self.downstream.commons.limits.max_pipeline || core.unread() >= MAX_UNREAD;
         if core.intake != Intake::Draining {
-            core.intake = if is_full { Intake::Paused } else { Intake::Open };
+            core.intake = if is_full || self.is_held_back(&core) { Intake::Paused } else { Intake::Open };
         }
         if core.intake != Intake::Open {
             return true;
         }
+        let tenant = core.tenant;
         drop(core);
         self.is_held(cx)
             || self.ways.wait.as_mut().is_some_and(|wait| wait.is_pending(&self.downstream, cx))
-            || self.ways.is_full(cx.waker())
+            || self.ways.must_wait_for_turn(tenant, cx.waker())
+    }
+
+    /// Whether its requests wait because memory is short and it holds much of it. One that has gone is read, so that it
+    /// ends; the others are woken when memory is not short any more.
+    fn is_held_back(&self, core: &Core) -> bool {
+        self.downstream.is_too_heavy(core) && !self.read.is_closed_by_peer()
     }
 
     /// A request over the session's own connection waits for one to another node.
@@ -167,16 +189,37 @@ impl Driver {
         }
     }
 
-    /// Whether the tenant's requests are held for a while (`CLIENT PAUSE`).
+    /// Whether requests are held for a while.
     fn is_held(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(until) = self.ways.held_until else { return false };
+        match self.ways.held {
+            None => false,
+            Some(Hold::Paused(until)) => self.is_paused_until(until, cx),
+            Some(Hold::Delayed(until)) => {
+                let until = self.downstream.commons.clock.at_nanos(until);
+                let alarm =
+                    self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+                let is_pending = alarm.as_mut().poll(cx).is_pending();
+                if !is_pending {
+                    self.held_no_more();
+                }
+                is_pending
+            }
+        }
+    }
+
+    fn held_no_more(&mut self) {
+        self.ways.held = None;
+        self.alarm = None;
+    }
+
+    /// Whether the tenant's requests are held for a while (`CLIENT PAUSE`).
+    fn is_paused_until(&mut self, until: u64, cx: &mut Context<'_>) -> bool {
         let commons = &self.downstream.commons;
         let clients = commons.clients_of(&self.downstream.core.borrow().session).map(Arc::clone);
         // Ended early, or made longer.
         let pause = clients.and_then(|clients| clients.paused_at(commons.clock.read_millis()));
         let Some(pause) = pause else {
-            self.ways.held_until = None;
-            self.alarm = None;
+            self.held_no_more();
             return false;
         };
         let until = until.max(pause.until_ms).min(commons.clock.millis().saturating_add(HELD_LOOK_MS));
@@ -245,7 +288,9 @@ impl Driver {
             Poll::Ready(Ok(1))
         } else {
             partial.buffer.reserve(room_for(partial.buffer.len(), partial.missing));
-            let polled = tokio_util::io::poll_read_buf(Pin::new(&mut self.read), cx, &mut partial.buffer);
+            // No more than others can wait for, however much has come.
+            let mut room = (&mut partial.buffer).limit(READ_AT_ONCE);
+            let polled = tokio_util::io::poll_read_buf(Pin::new(&mut self.read), cx, &mut room);
             if let Poll::Ready(Ok(len)) = &polled {
                 self.count_in(*len);
             }
@@ -350,9 +395,9 @@ impl Driver {
     /// more.
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut core = self.downstream.core.borrow_mut();
-        while !core.out.is_empty() {
+        while core.has_output() {
             self.downstream.write_out(&mut core);
-            if core.out.is_empty() {
+            if !core.has_output() {
                 break;
             }
             match self.downstream.writer().poll_write_ready(cx) {
@@ -393,6 +438,7 @@ impl Future for Driver {
                 }
             }
         }
+        this.downstream.commons.obey_orders();
         this.downstream.hear_others();
         this.downstream.look_after_links();
         this.move_lease(cx);
@@ -402,7 +448,7 @@ impl Future for Driver {
         if this.downstream.core.borrow().phase == Phase::Open {
             this.read_requests(cx);
             this.read_ahead(cx);
-            let was_unread = !this.downstream.core.borrow().out.is_empty();
+            let was_unread = this.downstream.core.borrow().has_output();
             // If reading stopped because of what has now left, nobody else would wake the task.
             if !is_waiting
                 && this.flush(cx).is_ready()
@@ -412,10 +458,11 @@ impl Future for Driver {
                 cx.waker().wake_by_ref();
             }
         }
+        this.downstream.keeps(this.partial.as_ref().map_or(0, |partial| partial.buffer.capacity()));
         let core = this.downstream.core.borrow();
         match core.phase {
             Phase::Dead => Poll::Ready(()),
-            Phase::Finishing if core.replies.is_empty() && core.out.is_empty() => Poll::Ready(()),
+            Phase::Finishing if core.replies.is_empty() && !core.has_output() => Poll::Ready(()),
             Phase::Finishing | Phase::Open => Poll::Pending,
         }
     }
@@ -425,6 +472,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let mut core = self.downstream.core.borrow_mut();
         core.die();
+        self.downstream.unweigh(&mut core);
         self.downstream.take_leave(&mut core);
         self.downstream.commons.metrics.borrow_mut().connection_closed(core.tenant);
         self.downstream.task.borrow_mut().take();
@@ -446,7 +494,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let own = size_of::<Driver>() + size_of::<Downstream>();
-        assert!(own <= 432, "{own} bytes");
+        assert!(own <= 448, "{own} bytes");
         let shown = size_of::<Card>();
         assert!(shown <= 256, "{shown} bytes");
     }

@@ -36,6 +36,11 @@ impl Gathering {
         Self { merge, awaited: parts.len(), parts, held: 0 }
     }
 
+    /// How many names of the request the part `index` answers.
+    pub fn names_of(&self, index: usize) -> usize {
+        self.parts.get(index).map_or(0, |part| part.positions.len())
+    }
+
     /// Bytes that wait for the other parts.
     pub fn held_bytes(&self) -> usize {
         self.held

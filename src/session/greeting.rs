@@ -36,10 +36,10 @@ pub(super) fn auth(
         _ => return reply.error(text::SYNTAX),
     };
     match authenticate(session, around.directory, user, password) {
-        Some(binding) => {
-            session.bind(binding);
-            reply.simple("OK");
-        }
+        Some(binding) => match session.bind(binding, around.peers) {
+            Ok(()) => reply.simple("OK"),
+            Err(error) => reply.error(&error),
+        },
         None => reply.error(text::WRONGPASS),
     }
 }
@@ -86,7 +86,11 @@ pub(super) fn hello(
     }
     if let Some((user, password)) = wishes.credentials {
         match authenticate(session, around.directory, user, password) {
-            Some(binding) => session.bind(binding),
+            Some(binding) => {
+                if let Err(error) = session.bind(binding, around.peers) {
+                    return reply.error(&error);
+                }
+            }
             None => return reply.error(text::WRONGPASS),
         }
     }
@@ -154,11 +158,18 @@ fn read_wishes<'a>(request: &Request<'a>) -> Result<Wishes<'a>, Vec<u8>> {
 
 /// `RESET`: everything as it was when the connection was accepted. `CLIENT REPLY OFF` ends before the answer, so that
 /// this is heard; `CLIENT REPLY SKIP` still takes it.
-pub(super) fn reset(session: &mut Session, reply: &mut ReplyWriter<'_>) -> Next {
+///
+/// A connection that has no place in its listener's tenant any more ends.
+pub(super) fn reset(session: &mut Session, around: &Surroundings<'_>, reply: &mut ReplyWriter<'_>) -> Next {
     let next = if session.replies == Replies::Off { Next::SpeakAgain } else { Next::Stay };
     match session.home.clone() {
-        Some(home) => session.bind(home),
-        None => session.bound = None,
+        Some(home) => {
+            if let Err(error) = session.bind(home, around.peers) {
+                reply.error(&error);
+                return Next::Close;
+            }
+        }
+        None => session.unbind(),
     }
     if let Some(affinity) = &mut session.affinity {
         affinity.cut();

@@ -25,7 +25,7 @@ use crate::routing::redirect::Target;
 use crate::routing::topology::{NodeId, Topology};
 use crate::routing::{Access, Routed};
 use crate::tenant::requests::{self, Fixed};
-use crate::upstream::Fingerprint;
+use crate::upstream::{Fingerprint, Load};
 
 /// What is known of a session's ears.
 #[derive(Default)]
@@ -240,5 +240,6 @@ impl Downstream {
 
 /// What an ear on `node` is.
 fn ear(upstream: usize, node: NodeId) -> Fingerprint {
-    Fingerprint { upstream, node, access: Access::ReadWrite, version: Version::Resp3, database: None }
+    let (access, version, load) = (Access::ReadWrite, Version::Resp3, Load::Light);
+    Fingerprint { upstream, node, access, version, database: None, load }
 }

@@ -12,6 +12,7 @@ use super::cluster::{self, Endpoint, Node};
 use super::greeting;
 use super::machine::{Replies, Session, Surroundings};
 use super::rescue::text;
+use super::tenantry;
 use super::tracking::{self, Tracking};
 
 /// What follows an answer.
@@ -38,7 +39,7 @@ pub(super) fn answer(
     match spec.name {
         "AUTH" => greeting::auth(session, request, around, reply),
         "HELLO" => greeting::hello(session, request, around, reply),
-        "RESET" => return greeting::reset(session, reply),
+        "RESET" => return greeting::reset(session, around, reply),
         "QUIT" => {
             reply.simple("OK");
             return Next::Close;
@@ -76,6 +77,8 @@ pub(super) fn answer(
         name if name.starts_with("CLUSTER ") || matches!(name, "ASKING" | "READONLY" | "READWRITE") => {
             about_cluster(session, spec, request, reply);
         }
+        "TENANTRY HELP" => tenantry::help(reply),
+        "TENANTRY LIMITS" => tenantry::limits(around.quota, reply),
         _ => reply.error(&unknown(spec).refusal(request)),
     }
     Next::Stay
@@ -192,7 +195,7 @@ fn client_reply(session: &mut Session, request: &Request<'_>, reply: &mut ReplyW
     Next::Stay
 }
 
-/// `NO-EVICT` protects a connection from eviction, which the proxy does not do; `NO-TOUCH` would need an upstream
+/// `NO-EVICT` protects a connection as far as `session/weight.rs` says; `NO-TOUCH` would need an upstream
 /// connection of its own, and its loss only means that reads count as use (`docs/commands.md` lists the
 /// difference).
 fn on_or_off(request: &Request<'_>, reply: &mut ReplyWriter<'_>) -> Option<bool> {

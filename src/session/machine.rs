@@ -15,7 +15,9 @@ use super::cluster::Endpoint;
 use super::course::Course;
 use super::local::{self, Next};
 use super::persona::{Payloads, Persona};
+use super::quota::{Admission, Asked, Budget};
 use super::rescue::{self, text};
+use super::shortage::Shortage;
 use super::tied::{self, Moment};
 use super::transaction::{Outcome, Transaction};
 use super::{patience, reworded};
@@ -26,6 +28,7 @@ use crate::routing::topology::{NodeId, Topology};
 use crate::routing::{Destination, Routed};
 use crate::tenant::UpstreamLimits;
 use crate::tenant::directory::{Binding, Directory, Namespace};
+use crate::tenant::limits::{Limits, Seat};
 
 /// What the session decides by, besides its own state: one snapshot for each request.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +41,19 @@ pub struct Surroundings<'a> {
     pub unknown: &'a Persona,
     /// The other clients.
     pub peers: &'a dyn Peers,
+    /// What the connection's tenant and user may take; `None`: whatever there is.
+    pub quota: Option<Budget<'a>>,
+    /// What there is too little memory for.
+    pub shortage: Shortage,
 }
 
 /// The clients of all tenants.
 pub trait Peers: std::fmt::Debug {
     /// Whether the tenant has a client of this number.
     fn exists(&self, tenant: usize, id: u64) -> bool;
+
+    /// A connection is beyond what these limits allow; unless it is a dry run, it was refused.
+    fn is_beyond(&self, limits: &Limits);
 }
 
 /// An upstream as a session sees it.
@@ -84,6 +94,8 @@ pub enum Step<'a> {
         /// Whether it is wanted.
         is_wanted: bool,
     },
+    /// Ask again in so many nanoseconds: the request exceeds a rate, and has been charged.
+    Delay(u64),
     /// Ask again when nothing is owed: the request takes another way than those before it.
     Wait,
     /// Ask again with this connection: the request needs one of its own.
@@ -114,6 +126,7 @@ impl Step<'_> {
             Self::Forward { .. } | Self::Silence => Step::Silence,
             Self::Batch(batch) => Step::Batch(batch),
             Self::Compose { is_wanted } => Step::Compose { is_wanted },
+            Self::Delay(wait) => Step::Delay(wait),
             Self::Wait => Step::Wait,
             Self::Lease(slot, node) => Step::Lease(slot, node),
             Self::Cut(cut) => Step::Cut(cut),
@@ -133,7 +146,13 @@ pub(super) struct Bound {
     pub(super) namespace: Arc<Namespace>,
     /// `CLIENT ID`.
     pub(super) client_id: u64,
+    /// Its places among the connections of its tenant and user, where they are counted.
+    seats: Option<Box<Seats>>,
 }
+
+/// Places among the connections of a tenant and of its user.
+#[derive(Debug, Default)]
+struct Seats(Vec<Seat>);
 
 /// `CLIENT REPLY`: which replies are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +183,8 @@ pub struct Session {
     pub(super) name: Box<[u8]>,
     pub(super) replies: Replies,
     pub(super) is_unevictable: bool,
+    /// Its binding has rules.
+    pub(super) is_ruled: bool,
     pub(super) library: Option<Box<Library>>,
     /// What ties it to connections of its own.
     pub(super) affinity: Option<Box<Affinity>>,
@@ -174,8 +195,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A connection of a listener that binds to `home`, or to nothing.
-    pub fn new(home: Option<Arc<Binding>>) -> Self {
+    /// A connection of a listener that binds to `home`, or to nothing. The error: `home` has no place for it.
+    pub fn new(home: Option<Arc<Binding>>, peers: &dyn Peers) -> Result<Self, Vec<u8>> {
         let mut session = Self {
             home: None,
             bound: None,
@@ -183,16 +204,17 @@ impl Session {
             name: Box::default(),
             replies: Replies::On,
             is_unevictable: false,
+            is_ruled: false,
             library: None,
             affinity: None,
             course: Course::default(),
             endpoint: None,
         };
         if let Some(binding) = &home {
-            session.bind(Arc::clone(binding));
+            session.bind(Arc::clone(binding), peers)?;
         }
         session.home = home;
-        session
+        Ok(session)
     }
 
     /// The protocol version in use.
@@ -215,9 +237,13 @@ impl Session {
         self.bound.is_some()
     }
 
-    /// Makes the connection the tenant's, in the binding's home database.
-    pub(super) fn bind(&mut self, binding: Arc<Binding>) {
-        let Some(namespace) = binding.namespace(binding.home_database()).map(Arc::clone) else { return };
+    /// Makes the connection the tenant's, in the binding's home database. The error: it has no place for it, and
+    /// nothing has changed.
+    pub(super) fn bind(&mut self, binding: Arc<Binding>, peers: &dyn Peers) -> Result<(), Vec<u8>> {
+        let Some(namespace) = binding.namespace(binding.home_database()).map(Arc::clone) else {
+            return Ok(());
+        };
+        let seats = self.seats_for(&binding, peers)?;
         // One connection has one number (`CLIENT ID`), until it changes tenants.
         let same = self.bound.as_ref().filter(|bound| Arc::ptr_eq(bound.binding.tenant(), binding.tenant()));
         let client_id = same.map_or_else(|| binding.tenant().issue_client_id(), |bound| bound.client_id);
@@ -226,7 +252,33 @@ impl Session {
         if is_elsewhere && let Some(affinity) = &mut self.affinity {
             affinity.cut();
         }
-        self.bound = Some(Bound { binding, namespace, client_id });
+        self.is_ruled = binding.rules().is_some();
+        self.bound = Some(Bound { binding, namespace, client_id, seats });
+        Ok(())
+    }
+
+    /// Its places among the connections of a binding; those that it has already are kept.
+    fn seats_for(&mut self, binding: &Binding, peers: &dyn Peers) -> Result<Option<Box<Seats>>, Vec<u8>> {
+        let counted = || binding.limits().iter().filter(|limits| limits.connections.is_some());
+        let held = || self.bound.iter().flat_map(|bound| bound.seats.iter().flat_map(|seats| &seats.0));
+        let mut taken = Vec::new();
+        for limits in counted().filter(|limits| !held().any(|seat| seat.is_of(limits))) {
+            let seat = Seat::take(limits);
+            if seat.as_ref().map_or(true, Seat::is_beyond) {
+                peers.is_beyond(limits);
+            }
+            taken.push(seat.map_err(|most| rescue::too_many_connections(&limits.owner, most))?);
+        }
+        let bound = self.bound.as_mut();
+        let held = bound.and_then(|bound| bound.seats.take()).unwrap_or_default();
+        taken.extend(held.0.into_iter().filter(|seat| counted().any(|limits| seat.is_of(limits))));
+        Ok((!taken.is_empty()).then(|| Box::new(Seats(taken))))
+    }
+
+    /// Makes the connection a stranger's again.
+    pub(super) fn unbind(&mut self) {
+        self.is_ruled = false;
+        self.bound = None;
     }
 
     /// Changes the database; `false` if there is none of this number.
@@ -291,16 +343,72 @@ impl Session {
                 return (step, unidentified.spec());
             }
         };
+        if self.is_ruled
+            && let Err(error) = self.permit_by_rules(spec, &request, around)
+        {
+            return (self.refuse_early(&request, &error, moment, answer), Some(spec));
+        }
+        if around.shortage.refuses(spec, &request) {
+            return (self.refuse_early(&request, text::SHORT_OF_MEMORY, moment, answer), Some(spec));
+        }
+        if let Some(budget) = around.quota
+            && !budget.is_paid
+            && !budget.quota.covers(Asked { spec, bytes: request.bytes().len() }, budget.now)
+            && let Some(step) = self.before_admission((budget, spec), &request, moment, answer)
+        {
+            return (step, Some(spec));
+        }
         if self.affinity.is_none() && spec.service() == Service::Forward {
             if let Err(error) = command::locate(spec, &request, located) {
                 return (self.refuse(answer, error.message().as_bytes(), is_wanted), Some(spec));
             }
             if located.connection == Connection::Shared {
+                if self.is_ruled
+                    && let Some(step) = self.ruled(spec, &request, moment, located, answer)
+                {
+                    return (step, Some(spec));
+                }
                 let step = self.forward(spec, request, (moment, Over::Shared), located, owner);
                 return (step.unwrap_or_else(|error| refusal(answer, &error, is_wanted)), Some(spec));
             }
         }
         (self.on_other_request(spec, request, moment, located, answer), Some(spec))
+    }
+
+    /// What the rules make of a request for the shared connection; `None`: it goes as it is.
+    #[inline(never)]
+    fn ruled(
+        &mut self,
+        spec: &'static CommandSpec,
+        request: &Request<'_>,
+        moment: Moment<'_>,
+        located: &Located,
+        answer: &mut BytesMut,
+    ) -> Option<Step<'static>> {
+        match self.amend(spec, request, &moment.around, located) {
+            Ok(None) => None,
+            Ok(Some(amendment)) => {
+                let step = self.forward_amended(spec, *amendment, (moment, Over::Shared), located);
+                Some(self.told(step, moment.is_wanted, answer))
+            }
+            Err(error) => Some(self.refuse(answer, &error, moment.is_wanted)),
+        }
+    }
+
+    /// What limits have against a request that the worker's own part of them is not enough for; `None`: nothing.
+    #[inline(never)]
+    fn before_admission(
+        &mut self,
+        (budget, spec): (Budget<'_>, &'static CommandSpec),
+        request: &Request<'_>,
+        moment: Moment<'_>,
+        answer: &mut BytesMut,
+    ) -> Option<Step<'static>> {
+        match budget.quota.admit(Asked { spec, bytes: request.bytes().len() }, budget.now) {
+            Admission::Now => None,
+            Admission::In(wait) => Some(self.told(Ok(Step::Delay(wait)), moment.is_wanted, answer)),
+            Admission::Refused(error) => Some(self.refuse_early(request, &error, moment, answer)),
+        }
     }
 
     /// A request that is not simply forwarded, or not over the shared connection.
@@ -369,7 +477,7 @@ impl Session {
             Ok(Step::Answer) if !is_wanted => Step::Silence,
             Ok(Step::AnswerAlways) => Step::Answer,
             // The request will be asked about again, so `CLIENT REPLY SKIP` is still to come.
-            Ok(step @ (Step::Wait | Step::Lease(..))) => {
+            Ok(step @ (Step::Wait | Step::Delay(_) | Step::Lease(..))) => {
                 if !is_wanted && self.replies == Replies::On {
                     self.replies = Replies::SkipNext;
                 }
@@ -446,6 +554,11 @@ impl Session {
         if let Err(error) = command::locate(spec, &request, located) {
             return self.refuse(answer, error.message().as_bytes(), is_wanted);
         }
+        let amendment =
+            match self.is_ruled.then(|| self.amend(spec, &request, &moment.around, located)).transpose() {
+                Ok(amendment) => amendment.flatten(),
+                Err(error) => return self.refuse(answer, &error, is_wanted),
+            };
         if spec.name == "WATCH" && self.ties().is_some_and(|ties| ties.watch == Watch::Lost) {
             // The transaction will fail whatever else is watched (Redis: `CLIENT_DIRTY_CAS`).
             ReplyWriter::new(answer, Version::Resp2).simple("OK");
@@ -468,6 +581,10 @@ impl Session {
         if matches!(over, Over::Leased(_, Trace::Watch)) && !self.watch(request.argc().saturating_sub(1), to)
         {
             return self.refuse(answer, text::TOO_MANY_WATCHED, is_wanted);
+        }
+        if let Some(amendment) = amendment {
+            let step = self.forward_amended(spec, *amendment, (moment, over), located);
+            return self.told(step, is_wanted, answer);
         }
         let step = self.forward(spec, request, (moment, over), located, None);
         step.unwrap_or_else(|error| refusal(answer, &error, is_wanted))

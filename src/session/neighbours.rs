@@ -17,7 +17,7 @@ use crate::clients::{Card, Facts, Marks, Note, Origin, UnblockAs};
 use crate::resp::Version;
 use crate::routing::Routed;
 use crate::tenant::requests;
-use crate::upstream::Fingerprint;
+use crate::upstream::{Fingerprint, Load};
 
 impl Downstream {
     /// Keys that the client, or the one it redirects to, must not use from its cache any more.
@@ -55,7 +55,7 @@ impl Downstream {
             is_unix: self.writer.is_unix(),
             created_secs: created,
         };
-        let limit = self.commons.limits.max_subscriber_output;
+        let limit = self.commons.limits.subscriber_output.hard;
         let card = Arc::new(Card::new(origin, facts(&core.session), limit));
         if let Some(task) = &*self.task.borrow() {
             card.set_waker(task);
@@ -156,7 +156,7 @@ impl Downstream {
         };
         let upstream = namespace.tenant.upstream;
         let routed = Routed::to_node(lane.fingerprint().node, request.as_scoped());
-        if let Some(shared) = self.commons.lane(Fingerprint::of(&routed, Version::Resp2)) {
+        if let Some(shared) = self.commons.lane(Fingerprint::of(&routed, Version::Resp2, Load::Light)) {
             let turn = (core.replies.nobodys(), false);
             let of = Asked::by_proxy(self.commons.clock.now(), core.tenant, upstream);
             let ticket = Ticket::new(&this, turn, Aim::Nobody, of);

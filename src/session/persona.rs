@@ -59,7 +59,8 @@ impl Persona {
             for (index, row) in TABLE.iter().enumerate() {
                 let name = row.name.to_ascii_lowercase().replace(' ', "|");
                 // A flat subcommand (`JSON.DEBUG MEMORY`) is no command to the server: its first word is.
-                let is_known = known.contains(name.as_str())
+                let is_known = row.is_ours()
+                    || known.contains(name.as_str())
                     || name
                         .split_once('|')
                         .is_some_and(|(word, _)| word.contains('.') && known.contains(word));
@@ -88,7 +89,8 @@ impl Persona {
 
     /// `COMMAND COUNT`: as many commands as `COMMAND` shows to a tenant.
     pub fn served_commands(&self) -> usize {
-        TABLE.iter().filter(|row| !row.is_subcommand() && self.has(row) && row.is_served()).count()
+        let of_server = TABLE.iter().filter(|row| !row.is_subcommand() && !row.is_ours());
+        of_server.filter(|row| self.has(row) && row.is_served()).count()
     }
 
     /// Major and minor version.

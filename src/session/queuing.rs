@@ -79,8 +79,16 @@ impl Session {
             ReplyWriter::new(&mut answer, Version::Resp2).error(error.message().as_bytes());
             return Ok(Queued::Answer(answer.freeze()));
         }
+        if self.is_ruled
+            && let Some(amendment) = self.amend(spec, request, around, located)?
+        {
+            return self.keep_amended(spec, *amendment, around, located);
+        }
         let Some(view) = self.view(around) else { return Err(text::UPSTREAM_REFUSED_PROXY.to_vec()) };
-        let scoped = scope(spec, *request, located, &transaction.namespace, view.limits, None)
+        let mut scoped = scope(spec, *request, located, &transaction.namespace, view.limits, None)
+            .map_err(|error| error.to_string().into_bytes())?;
+        scoped
+            .store_values(spec, self.compression(), view.limits)
             .map_err(|error| error.to_string().into_bytes())?;
         let queued = scoped.into_owned();
         // Wherever the transaction goes, it cannot go there.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::command::{CommandSpec, Lacks};
 use crate::routing::NoRoute;
+use crate::tenant::limits::{Limit, Owner};
+use crate::tenant::prefix::TenantName;
 use crate::upstream::{Failure, Fate};
 
 use super::persona::Persona;
@@ -16,6 +18,8 @@ use super::persona::Persona;
 pub mod text {
     /// Before the connection is bound to a tenant.
     pub const NOAUTH: &[u8] = b"NOAUTH Authentication required.";
+    /// Beyond `max_connections`.
+    pub const TOO_MANY_CLIENTS: &[u8] = b"ERR max number of clients reached";
     /// Wrong password and unknown user alike.
     pub const WRONGPASS: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
     /// `AUTH <password>` where none is needed.
@@ -98,6 +102,15 @@ pub mod text {
     /// A cursor of `SCAN` with more bits than a client's may have.
     pub const CURSOR_TOO_LARGE: &[u8] =
         b"UNAVAILABLE SCAN cannot go on: the upstream's cursor is too large to be hidden; please report this";
+    /// A request while the process is short of memory.
+    pub const SHORT_OF_MEMORY: &[u8] =
+        b"UNAVAILABLE the proxy is short of memory; the command was not sent; retry in 100 ms";
+    /// A connection while the process is short of memory.
+    pub const NO_MEMORY_FOR_CONNECTION: &[u8] =
+        b"UNAVAILABLE the proxy is short of memory and takes no new connections; retry in 1000 ms";
+    /// A client that is closed because it holds most of what there is too little of.
+    pub const EVICTED: &[u8] =
+        b"UNAVAILABLE the proxy is short of memory, and the connection is closed because it holds much of it; retry in 1000 ms";
     /// A reply named something outside of the tenant; it was withheld.
     pub const WITHHELD: &[u8] = b"UNAVAILABLE the reply was withheld because it could not be scoped to the tenant; please report this";
 }
@@ -112,6 +125,22 @@ pub fn no_permission(spec: &'static CommandSpec, user: &str, persona: &Persona) 
     }
 }
 
+/// A command that may change data, where nothing may. Not `READONLY`: clients take that for a replica, and look for
+/// another server.
+pub fn read_only(spec: &'static CommandSpec) -> Vec<u8> {
+    format!(
+        "NOPERM this tenant or user may only read (read_only), and '{}' may write",
+        spec.full_name_lower()
+    )
+    .into_bytes()
+}
+
+/// A key's time to live cannot be seen to.
+pub fn needs_expire_options(spec: &'static CommandSpec) -> Vec<u8> {
+    format!("ERR '{}' is refused: default_ttl needs Redis 7.0 or later upstream", spec.full_name_lower())
+        .into_bytes()
+}
+
 /// What a subscribed RESP2 client may not send.
 pub fn only_subscriptions(spec: &'static CommandSpec) -> Vec<u8> {
     let name = spec.full_name_lower();
@@ -123,6 +152,12 @@ pub fn not_yet(spec: &'static CommandSpec, lacks: Lacks) -> Vec<u8> {
     let name = spec.full_name_lower();
     format!("ERR '{name}' is not supported by this version of Tenantry yet: it {}", lacks.reason())
         .into_bytes()
+}
+
+/// A command, or a form of it, that would see how values are stored.
+pub fn sees_stored(spec: &'static CommandSpec, tenant: &TenantName) -> Vec<u8> {
+    let name = spec.full_name_lower();
+    format!("ERR '{name}' would see compressed values: compression is on for tenant '{tenant}'").into_bytes()
 }
 
 /// A request that got no reply.
@@ -155,6 +190,22 @@ pub fn no_lease(upstream: &str, waited: Duration) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A request beyond a rate that would be carried out in so many nanoseconds.
+pub fn rate_limited(owner: &Owner, limit: &Limit, retry_in: u64) -> Vec<u8> {
+    let retry = retry_in.div_ceil(1_000_000).max(1);
+    format!("RATELIMITED {owner} exceeded {limit}; retry in {retry} ms").into_bytes()
+}
+
+/// A request beyond those that may be in flight.
+pub fn too_many_in_flight(owner: &Owner, most: u64) -> Vec<u8> {
+    format!("RATELIMITED {owner} has {most} requests in flight, limit is {most}").into_bytes()
+}
+
+/// A connection beyond those that there may be.
+pub fn too_many_connections(owner: &Owner, most: u64) -> Vec<u8> {
+    format!("ERR max number of clients reached: {owner} has {most} connections, limit is {most}").into_bytes()
+}
+
 /// Milliseconds, never 0: a client that retries at once would be refused again.
 fn round_up(wait: Duration) -> u128 {
     wait.as_millis().saturating_add(1)
@@ -176,6 +227,15 @@ pub fn replaces(error: &[u8]) -> Option<&'static [u8]> {
 pub fn replaces_in_cluster(error: &[u8]) -> Option<&'static [u8]> {
     let text = replaces(error)?;
     Some(if text == text::UPSTREAM_IS_CLUSTER { text::NODES_DISAGREE } else { text })
+}
+
+/// Whether an error says that nobody can be asked now: nothing is wrong with the request, and nothing was found out.
+pub fn is_unavailability(error: &[u8]) -> bool {
+    let code = error.split(|byte| *byte == b' ').next().unwrap_or_default();
+    // What follows `upstream` in other errors of this code is wrong with it, or with its reply.
+    error.starts_with(b"UNAVAILABLE upstream '")
+        || [text::NODES_UNKNOWN, text::NO_REPLICA, text::NODES_DISAGREE].contains(&error)
+        || [b"CLUSTERDOWN".as_slice(), b"LOADING", b"MASTERDOWN"].contains(&code)
 }
 
 #[cfg(test)]
@@ -200,6 +260,34 @@ mod tests {
             b"UNAVAILABLE upstream 'main': connection refused; the command may have been executed".to_vec(),
             unavailable("main", &failure)
         );
+    }
+
+    #[test]
+    fn an_unavailability_is_nobodys_fault() {
+        let failure = Failure { fate: Fate::MayHaveRun, reason: Rc::from("lost"), retry_in: None };
+        for error in [
+            &unavailable("main", &failure),
+            &no_lease("main", Duration::from_secs(2)),
+            &no_route(NoRoute::Unknown),
+            &no_route(NoRoute::Unserved),
+            &no_route(NoRoute::NoReplica),
+            &b"LOADING Redis is loading the dataset in memory".to_vec(),
+            &b"CLUSTERDOWN The cluster is down".to_vec(),
+        ] {
+            assert!(is_unavailability(error), "{}", String::from_utf8_lossy(error));
+        }
+        for error in [
+            text::WITHHELD,
+            text::UPSTREAM_REFUSED_PROXY,
+            text::UPSTREAM_IS_CLUSTER,
+            text::UNKNOWN_PAYLOAD_CHECK,
+            text::CROSSSLOT,
+            b"RATELIMITED tenant 'acme' exceeded 1000 requests/s; retry in 12 ms",
+            b"BUSY Redis is busy running a script.",
+            b"",
+        ] {
+            assert!(!is_unavailability(error), "{}", String::from_utf8_lossy(error));
+        }
     }
 
     #[test]

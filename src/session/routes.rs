@@ -36,7 +36,11 @@ impl Session {
         let Some(upstream) = around.upstreams.get(tenant.upstream) else {
             return Err(text::UPSTREAM_REFUSED_PROXY.to_vec());
         };
-        let scoped = scope(spec, request, located, &bound.namespace, upstream.limits, owner)
+        let limits = upstream.limits;
+        let mut scoped = scope(spec, request, located, &bound.namespace, limits, owner)
+            .map_err(|error| error.to_string().into_bytes())?;
+        scoped
+            .store_values(spec, bound.binding.compression(), limits)
             .map_err(|error| error.to_string().into_bytes())?;
         let is_read = over == Over::Shared && spec.flags.contains(Flags::READONLY);
         let under = (upstream.topology.version(), is_read);
@@ -120,7 +124,7 @@ impl Session {
 
 /// The parts of a request whose keys are in several slots.
 #[inline(never)]
-fn cut(
+pub(super) fn cut(
     spec: &'static CommandSpec,
     scoped: &Scoped<'_>,
     upstream: &UpstreamView,

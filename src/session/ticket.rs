@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
@@ -22,13 +23,14 @@ use super::exec;
 use super::replies::Place;
 use super::rescue::{self, text};
 use crate::clock::Micros;
-use crate::command::{CommandSpec, Flags, Service, TABLE};
+use crate::command::{Absent, CommandSpec, Flags, Service, TABLE};
 use crate::metrics::label::ErrorCode;
 use crate::resp::Version;
 use crate::resp::cursor::untangled;
 use crate::resp::reply::ReplyWriter;
 use crate::routing::redirect::{Verdict, verdict};
-use crate::routing::{Access, Destination};
+use crate::routing::{Access, Destination, Routed};
+use crate::settings::UpstreamSettings;
 use crate::tenant::directory::{Namespace, Order, ReadFrom};
 use crate::upstream::{Batch, Confirm, Failure, Fate, Holder, Kept, Recipient, Take, Times};
 
@@ -66,6 +68,10 @@ pub(super) struct Asked {
     pub(super) slot: Option<u16>,
     /// Over what it was sent.
     pub(super) way: Carried,
+    /// The bytes of its reply are charged to classes of its command.
+    pub(super) is_rationed: bool,
+    /// What its client rather reads than that the upstream is not there.
+    pub(super) absent: Option<Absent>,
 }
 
 /// Over what connection a request was sent, as far as that decides whether it can be sent again.
@@ -87,8 +93,21 @@ impl Asked {
         Self::new(read_at, (tenant, upstream), u16::MAX, None, Carried::Shared)
     }
 
+    /// A client's request, over the connection that it takes.
     #[inline]
-    pub(super) fn new(
+    pub(super) fn over(
+        over: Over,
+        routed: &Routed<'_>,
+        (read_at, tenant): (Micros, usize),
+        command: u16,
+        slot: Option<u16>,
+    ) -> Self {
+        let way = Carried::by(over, routed.to(), routed.namespace());
+        Self::new(read_at, (tenant, routed.upstream()), command, slot, way)
+    }
+
+    #[inline]
+    fn new(
         read_at: Micros,
         (tenant, upstream): (usize, usize),
         command: u16,
@@ -96,7 +115,27 @@ impl Asked {
         way: Carried,
     ) -> Self {
         let number = |position| u32::try_from(position).unwrap_or(u32::MAX);
-        Self { read_at, tenant: number(tenant), upstream: number(upstream), command, slot, way }
+        Self {
+            read_at,
+            tenant: number(tenant),
+            upstream: number(upstream),
+            command,
+            slot,
+            way,
+            is_rationed: false,
+            absent: None,
+        }
+    }
+
+    /// Whether the bytes of its reply are charged to classes of its command.
+    #[inline]
+    pub(super) fn rationed(self, is_rationed: bool) -> Self {
+        Self { is_rationed, ..self }
+    }
+
+    /// Its client rather reads this than that the upstream is not there.
+    pub(super) fn or(self, absent: Option<Absent>) -> Self {
+        Self { absent, ..self }
     }
 }
 
@@ -189,14 +228,17 @@ impl Ticket {
 
     fn failure_reply(&self, failure: &Failure) -> BytesMut {
         let commons = &self.downstream.commons;
-        commons.count_error(self.of.tenant as usize, ErrorCode::Unavailable);
-        error_reply(&rescue::unavailable(commons.upstream_name(self.of.upstream as usize), failure))
+        let name = commons.upstream_name(self.of.upstream as usize);
+        commons.instead(self.of, &rescue::unavailable(name, failure))
     }
 
     /// The error reply that the client reads instead of `reply`, which is one.
     fn scoped_error(&self, reply: &[u8]) -> BytesMut {
         let line = reply.strip_prefix(b"-").unwrap_or(reply);
         let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+        if self.of.absent.is_some() && rescue::is_unavailability(line) {
+            return self.downstream.commons.instead(self.of, line);
+        }
         self.downstream.commons.count_error(self.of.tenant as usize, ErrorCode::of_reply(line));
         let is_moving = self.downstream.commons.is_moving(self.of.upstream as usize);
         let replaced = if is_moving { rescue::replaces_in_cluster(line) } else { rescue::replaces(line) };
@@ -219,12 +261,14 @@ impl Ticket {
                 | Aim::Confirmations(_)
                 | Aim::Exec(_)
                 | Aim::Errand(_) => error_reply(line),
+                Aim::First(first) => error_reply(&first.of.plan.strip_error(line)),
             },
         }
     }
 
     /// The reply without the tenant's prefix, or an error if it cannot be shown.
     fn scoped_reply(&self, reply: &[u8]) -> BytesMut {
+        let reply = self.answering(reply);
         if reply.first() == Some(&b'-') {
             return self.scoped_error(reply);
         }
@@ -232,6 +276,8 @@ impl Ticket {
         let stripped = match &self.aim {
             Aim::Client(plan) | Aim::Tangled(plan) | Aim::Part(.., plan) => plan.strip(reply, &mut scoped),
             Aim::Exec(parts) => exec::strip(parts, reply, &mut scoped),
+            Aim::First(first) if first.of.is_exec => exec::first_of(&first.of, reply, &mut scoped),
+            Aim::First(first) => first.of.plan.strip(reply, &mut scoped),
             Aim::Instead(answer) => {
                 scoped.extend_from_slice(answer);
                 Ok(())
@@ -259,11 +305,18 @@ impl Recipient for Ticket {
     type Batch = Delivery;
 
     #[inline]
-    fn takes(&self, first_byte: u8) -> Take {
+    fn flow(&self) -> usize {
+        self.of.tenant as usize
+    }
+
+    #[inline]
+    fn takes(&self, start: &[u8]) -> Take {
         match &self.aim {
-            Aim::Client(plan) if plan.relays(first_byte) => Take::Stream,
+            Aim::Client(plan) if plan.relays(start) => Take::Stream,
             // A scalar has no inside.
-            Aim::Tangled(plan) if plan.relays(first_byte) && !matches!(first_byte, b'*' | b'%' | b'~') => {
+            Aim::Tangled(plan)
+                if plan.relays(start) && !matches!(start.first(), Some(b'*' | b'%' | b'~')) =>
+            {
                 Take::Stream
             }
             Aim::Nobody => Take::Stream,
@@ -273,6 +326,7 @@ impl Recipient for Ticket {
             | Aim::Instead(_)
             | Aim::Confirmations(_)
             | Aim::Exec(_)
+            | Aim::First(_)
             | Aim::Part(..)
             | Aim::Errand(_) => Take::Whole,
         }
@@ -291,6 +345,9 @@ impl Recipient for Ticket {
         }
         let piece = if self.is_wanted { piece } else { piece.end..piece.end };
         let mut core = self.downstream.core.borrow_mut();
+        if core.volume.arrived(len, times.is_some()) {
+            self.downstream.commons.expectations.set(core.tenant, true);
+        }
         if core.phase != Phase::Dead {
             core.take_piece(self.turn, read, piece, times.is_some());
             delivery.touch(&self.downstream, &mut core);
@@ -304,6 +361,11 @@ impl Recipient for Ticket {
 
     fn whole(&mut self, read: &[u8], reply: &[u8], times: Times, delivery: &mut Delivery) {
         self.delivered = Delivered::All;
+        let mut core = self.downstream.core.borrow_mut();
+        if core.volume.arrived(reply.len(), true) {
+            self.downstream.commons.expectations.set(core.tenant, true);
+        }
+        drop(core);
         if let Aim::Errand(answer) = &mut self.aim {
             answer_errand(answer, Ok(Bytes::copy_from_slice(reply)));
             return delivery.count(self, reply.len(), Some(times));
@@ -319,11 +381,11 @@ impl Recipient for Ticket {
             let left = std::mem::take(&mut confirmations.left);
             let answer = (0..left).find_map(|_| confirmations.all.one_came());
             if let Some(answer) = answer {
-                self.give(read, &answer, delivery);
+                self.give(read, answer.as_ref().into(), delivery);
             }
             return delivery.count(self, reply.len(), Some(times));
         }
-        let may_be_tangled = matches!(self.aim, Aim::Tangled(_) | Aim::Exec(_));
+        let may_be_tangled = matches!(self.aim, Aim::Tangled(_) | Aim::Exec(_) | Aim::First(_));
         let scoped = match may_be_tangled.then(|| untangled(reply)).flatten() {
             Some((reply, pushes)) => {
                 // Between replies is the only place where a client expects them.
@@ -342,8 +404,8 @@ impl Recipient for Ticket {
             let had_watched = core.links.as_ref().is_some_and(|links| links.last().1);
             core.session.watch_failed(had_watched);
         }
-        self.give_in_turn(read, &scoped, delivery);
-        if matches!(self.aim, Aim::Client(_) | Aim::Tangled(_)) {
+        self.give_in_turn(read, scoped, delivery);
+        if matches!(self.aim, Aim::Client(_) | Aim::Tangled(_) | Aim::First(_)) {
             self.note_if_slow(&self.downstream.core.borrow(), times);
         }
         if matches!(self.aim, Aim::Confirmations(_)) {
@@ -362,7 +424,7 @@ impl Recipient for Ticket {
         let is_last = confirmations.left == 0;
         let answer = confirmations.all.one_came();
         if let Some(answer) = answer {
-            self.give(read, &answer, delivery);
+            self.give(read, answer.as_ref().into(), delivery);
         }
         if !is_last {
             return Confirm::One;
@@ -383,13 +445,22 @@ impl Recipient for Ticket {
             self.downstream.core.borrow_mut().die();
             self.downstream.wake();
         } else {
-            self.give_in_turn(&[], &reply, delivery);
+            self.give_in_turn(&[], reply, delivery);
         }
     }
 
-    fn preliminary(&mut self, error: &[u8]) {
-        if self.refused.is_none() && verdict(line_of(error)) != Verdict::Never {
-            self.refused = Some(line_of(error).into());
+    fn takes_preliminary(&self, left: u32) -> bool {
+        matches!(&self.aim, Aim::First(first) if first.is_answered_by(left))
+    }
+
+    fn preliminary(&mut self, reply: &[u8], left: u32) {
+        if let Aim::First(first) = &mut self.aim {
+            // Of a transaction, the first error is why it was aborted.
+            if first.is_answered_by(left) || (first.of.is_exec && first.reply.is_none()) {
+                first.reply = Some(reply.into());
+            }
+        } else if self.refused.is_none() && verdict(line_of(reply)) != Verdict::Never {
+            self.refused = Some(line_of(reply).into());
         }
     }
 
@@ -407,6 +478,10 @@ impl Recipient for Ticket {
             (_, Carried::Bound) => false,
             (_, Carried::Shared | Carried::Alone) => self.may_wait(&self.downstream.core.borrow()),
         }
+    }
+
+    fn reply_timeout(&self, settings: &UpstreamSettings) -> Duration {
+        settings.reply_timeout_of(self.of.command)
     }
 
     fn outlives(&self, fate: Fate) -> bool {
@@ -439,7 +514,25 @@ impl Ticket {
     pub(super) fn told<'e>(&'e self, error: &'e [u8]) -> &'e [u8] {
         match &self.refused {
             Some(refused) if error.starts_with(b"-EXECABORT") => refused,
-            _ => line_of(error),
+            _ => line_of(self.answering(error)),
+        }
+    }
+
+    /// The reply that the client reads, if `reply` is the last one to what was sent together.
+    pub(super) fn answering<'r>(&'r self, reply: &'r [u8]) -> &'r [u8] {
+        let Aim::First(first) = &self.aim else { return reply };
+        let is_said_before = !first.of.is_exec || reply.starts_with(b"-EXECABORT");
+        first.reply.as_deref().filter(|_| is_said_before).unwrap_or(reply)
+    }
+
+    /// Charges the classes of its command with bytes of its reply.
+    #[cold]
+    pub(super) fn charge_reply(&self, bytes: usize) {
+        let commons = &self.downstream.commons;
+        let core = self.downstream.core.borrow();
+        let quota = commons.quota_of(&core.session).filter(|_| core.tenant == self.of.tenant as usize);
+        if let (Some(quota), Some(spec)) = (quota, self.spec()) {
+            quota.charge_replies_to(spec, bytes, commons.clock.nanos());
         }
     }
 
@@ -486,9 +579,12 @@ impl Ticket {
     pub(super) fn may_wait(&self, core: &Core) -> bool {
         let is_only = match &self.aim {
             Aim::Errand(_) => true,
-            Aim::Client(_) | Aim::Tangled(_) | Aim::Instead(_) | Aim::Exec(_) | Aim::Part(..) => {
-                core.replies.len() == 1
-            }
+            Aim::Client(_)
+            | Aim::Tangled(_)
+            | Aim::Instead(_)
+            | Aim::Exec(_)
+            | Aim::First(_)
+            | Aim::Part(..) => core.replies.len() == 1,
             Aim::Nobody | Aim::Required | Aim::Confirmations(_) => false,
         };
         let order = core.session.binding().map(|binding| binding.tenant().order);
@@ -508,12 +604,15 @@ impl Ticket {
     /// Whether the client has waited for as long as a node may take to reply.
     pub(super) fn is_overdue(&self, commons: &Commons) -> bool {
         let waited = commons.clock.read().since(self.of.read_at);
-        u128::from(waited) >= commons.reply_timeout(self.of.upstream as usize).as_micros()
+        u128::from(waited) >= commons.reply_timeout(self.of.upstream as usize, self.of.command).as_micros()
     }
 
     /// Counts one more attempt, which is made at once or after a pause.
     pub(super) fn try_again(&mut self, at_once: bool) -> u8 {
         self.refused = None;
+        if let Aim::First(first) = &mut self.aim {
+            first.reply = None;
+        }
         self.hops = if at_once { self.hops.saturating_add(1) } else { 0 };
         self.attempts = self.attempts.saturating_add(1);
         self.attempts
@@ -539,7 +638,8 @@ impl Ticket {
     pub(super) fn refuse_with(mut self, core: &mut Core, error: &[u8]) {
         self.delivered = Delivered::All;
         if self.aim.has_turn() {
-            core.take_bytes(self.turn, &[], self.wanted(&error_reply(error)));
+            let reply = self.downstream.commons.instead(self.of, error);
+            core.take_bytes(self.turn, &[], self.wanted(&reply));
         }
     }
 
@@ -553,11 +653,11 @@ impl Ticket {
     pub(super) fn refuse_because(mut self, error: &[u8]) {
         self.delivered = Delivered::All;
         let mut delivery = Delivery::default();
-        let reply = error_reply(error);
+        let reply = self.downstream.commons.instead(self.of, error);
         if let Aim::Errand(answer) = &mut self.aim {
             answer_errand(answer, Err(reply.freeze()));
         } else {
-            self.give_in_turn(&[], &reply, &mut delivery);
+            self.give_in_turn(&[], reply, &mut delivery);
         }
         delivery.finish(&[]);
     }
@@ -575,12 +675,12 @@ impl Ticket {
         })
     }
 
-    fn give_in_turn(&self, read: &[u8], reply: &[u8], delivery: &mut Delivery) {
+    fn give_in_turn(&self, read: &[u8], reply: BytesMut, delivery: &mut Delivery) {
         if self.aim.has_turn() {
             return self.give(read, reply, delivery);
         }
         let mut core = self.downstream.core.borrow_mut();
-        if let Some((turn, reply)) = self.gathered(&mut core, reply)
+        if let Some((turn, reply)) = self.gathered(&mut core, &reply)
             && core.phase != Phase::Dead
         {
             core.take_bytes(turn, read, &reply);
@@ -609,11 +709,12 @@ impl Ticket {
         }
     }
 
-    fn give(&self, read: &[u8], reply: &[u8], delivery: &mut Delivery) {
+    fn give(&self, read: &[u8], reply: BytesMut, delivery: &mut Delivery) {
         let mut core = self.downstream.core.borrow_mut();
         if core.phase != Phase::Dead {
-            self.aim.was_answered(&mut core, reply);
-            core.take_bytes(self.turn, read, self.wanted(reply));
+            self.aim.was_answered(&mut core, &reply);
+            let reply = if self.is_wanted { reply } else { BytesMut::new() };
+            core.take_owned(self.turn, read, reply);
             delivery.touch(&self.downstream, &mut core);
         }
     }

@@ -22,7 +22,7 @@ use crate::tenant::requests::{self, Fixed};
 use crate::tenant::{Keyed, OwnedScoped, ReplyPlan};
 
 /// What a queued request takes besides its bytes, roughly: many tiny ones must not be free.
-const OVERHEAD: usize = 128;
+pub(super) const OVERHEAD: usize = 128;
 
 /// Whether `EXEC` will be carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(super) enum Outcome {
 pub(super) enum Queued {
     /// It is the upstream's to run.
     Upstream(OwnedScoped),
+    /// The same, and requests of the proxy's own follow it.
+    Followed(OwnedScoped, Vec<OwnedScoped>),
     /// This is its reply.
     Answer(Bytes),
     /// The proxy answers it when `EXEC` comes.
@@ -69,7 +71,7 @@ impl Transaction {
     /// Where the keys of all its requests lie.
     pub(super) fn keyed(&self) -> Keyed {
         self.queued.iter().fold(Keyed::Nowhere, |keyed, queued| match queued {
-            Queued::Upstream(request) => keyed.and(request.keyed()),
+            Queued::Upstream(request) | Queued::Followed(request, _) => keyed.and(request.keyed()),
             Queued::Answer(_) | Queued::Local(..) => keyed,
         })
     }
@@ -83,6 +85,12 @@ impl Transaction {
     pub(super) fn push(&mut self, queued: Queued, limit: usize) -> bool {
         let len = match &queued {
             Queued::Upstream(request) => request.len(),
+            Queued::Followed(request, others) => {
+                let with = |len: usize, other: &OwnedScoped| {
+                    len.saturating_add(other.len()).saturating_add(OVERHEAD)
+                };
+                others.iter().fold(request.len(), with)
+            }
             Queued::Answer(answer) => answer.len(),
             Queued::Local(_, request) => request.as_request().bytes().len(),
         };
@@ -115,6 +123,12 @@ impl Transaction {
                     parts.push(Part::Upstream(request.reply_plan().clone()));
                     sent.push(Sent { request, node, due: Due::Nobody });
                 }
+                Queued::Followed(request, others) => {
+                    parts.push(Part::Upstream(request.reply_plan().clone()));
+                    parts.extend(others.iter().map(|_| Part::Unread));
+                    let all = std::iter::once(request).chain(others);
+                    sent.extend(all.map(|request| Sent { request, node, due: Due::Nobody }));
+                }
             }
         }
         if sent.len() == 1 && !is_watching {
@@ -129,7 +143,7 @@ impl Part {
     fn into_answer(self) -> Option<Bytes> {
         match self {
             Self::Answer(answer) => Some(answer),
-            Self::Upstream(_) => None,
+            Self::Upstream(_) | Self::Unread => None,
         }
     }
 

@@ -16,17 +16,21 @@ use super::affinity::{Over, Slot, Trace};
 use super::batch::{Batch, Due, Part, Sent};
 use super::machine::{Peers, Session, Step, Surroundings, UpstreamView};
 use super::persona::{Payloads, Persona};
+use super::shortage::Shortage;
 use super::subscriptions::{Heard, Said, write_invalidation};
 use super::ties::Aftermath;
 use crate::command::slot::{SLOTS, slot};
-use crate::command::{Located, Release, Service, TABLE};
+use crate::command::{Located, Release, Selection, Service, TABLE};
 use crate::resp::cursor::{Cursor, Value};
 use crate::resp::{OwnedRequest, SendQueue};
 use crate::routing::topology::{MultiKeyScope, NodeId, Shard, Topology};
+use crate::tenant::Rules;
 use crate::tenant::directory::{
-    Binding, DatabaseKind, Directory, Order, ReadFrom, TenantEntry, User, UserName,
+    Binding, DatabaseKind, Directory, OnUnavailable, Order, ReadFrom, TenantEntry, User, UserName,
 };
+use crate::tenant::limits::Limits;
 use crate::tenant::prefix::{Prefix, TenantName};
+use crate::tenant::rules::{Sizes, Ttl};
 use crate::tenant::secret::Secret;
 use crate::tenant::{UpstreamLimits, requests};
 use crate::upstream::Greeting;
@@ -46,6 +50,7 @@ const FILES: &[(&str, &str)] = &[
     ("persona.txt", include_str!("transcripts/persona.txt")),
     ("refused.txt", include_str!("transcripts/refused.txt")),
     ("replies.txt", include_str!("transcripts/replies.txt")),
+    ("rules.txt", include_str!("transcripts/rules.txt")),
     ("subscriptions.txt", include_str!("transcripts/subscriptions.txt")),
     ("tracking.txt", include_str!("transcripts/tracking.txt")),
     ("transactions.txt", include_str!("transcripts/transactions.txt")),
@@ -56,12 +61,14 @@ const FILES: &[(&str, &str)] = &[
 /// Tenants acme (listener, user alice), globex (listener, user bob; on request also the user `default`) and
 /// archive (user reports, with a feature and a home database). All are in the same `circumstances`.
 fn directory(has_default_user: bool, database_kind: DatabaseKind, circumstances: Tenancy) -> Directory {
-    let Tenancy { order, is_colocated } = circumstances;
+    let Tenancy { order, is_colocated, rules } = circumstances;
     let user = |name: &str, password: &str| User {
         name: UserName::parse(name).expect("a user's name"),
         secrets: vec![Secret::of_password(password.as_bytes())],
         feature: None,
         database: 0,
+        rules: Rules::default(),
+        limits: None,
     };
     let tenant = |name: &str, has_listener, users| {
         let name = TenantName::parse(name).expect("a tenant's name");
@@ -76,8 +83,12 @@ fn directory(has_default_user: bool, database_kind: DatabaseKind, circumstances:
             has_cluster_persona: false,
             order,
             read_from: ReadFrom::Primary,
+            on_unavailable: OnUnavailable::Error,
+            weight: 1,
             has_listener,
+            rules: rules.clone(),
             users,
+            limits: None,
         }
     };
     let feature = Some(Prefix::parse("reports:").expect("a prefix"));
@@ -93,10 +104,25 @@ fn directory(has_default_user: bool, database_kind: DatabaseKind, circumstances:
 }
 
 /// What a scenario may want of its tenants.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Tenancy {
     order: Order,
     is_colocated: bool,
+    rules: Rules,
+}
+
+fn rules_of(scenario: &Scenario<'_>) -> Rules {
+    let number = |name| scenario.circumstance(name).map(|number| number.parse::<u32>().expect("a number"));
+    let size = number("largest value").map(|size| size as usize);
+    Rules {
+        commands: scenario
+            .circumstance("commands")
+            .map(|rules| Selection::parse(Selection::NONE, rules).expect("good rules")),
+        is_read_only: scenario.circumstance("read only").is_some(),
+        sizes: Sizes { max_value: size, max_key: size, ..Sizes::default() },
+        ttl: Ttl { default: number("default ttl").map(u64::from), max: number("longest ttl").map(u64::from) },
+        ..Rules::default()
+    }
 }
 
 /// A cluster of three shards, nodes 0 to 2, whose slots may move and whose nodes may be replaced.
@@ -170,7 +196,8 @@ fn play(scenario: &Scenario<'_>) -> Vec<String> {
     let is_native = scenario.circumstance("native databases").is_some();
     let databases = if is_native { DatabaseKind::Native } else { DatabaseKind::Virtual };
     let order = if scenario.circumstance("relaxed order").is_some() { Order::Relaxed } else { Order::Strict };
-    let tenancy = Tenancy { order, is_colocated: scenario.circumstance("colocated").is_some() };
+    let is_colocated = scenario.circumstance("colocated").is_some();
+    let tenancy = Tenancy { order, is_colocated, rules: rules_of(scenario) };
     let directory = directory(scenario.circumstance("default user").is_some(), databases, tenancy);
     let home: Option<Arc<Binding>> = match scenario.circumstance("listener").unwrap_or("acme") {
         "of nobody" => None,
@@ -186,7 +213,7 @@ fn play(scenario: &Scenario<'_>) -> Vec<String> {
     let mut cluster = scenario.circumstance("a cluster").map(|_| Cluster::new());
     let mut views = [view_of(persona, payloads)];
     let unknown = Persona::default();
-    let mut session = Session::new(home);
+    let mut session = Session::new(home, &PeerOne).expect("no limits");
     let mut went = Vec::new();
     for line in &scenario.dialogue {
         let Some(event) = Event::of(line) else { continue };
@@ -197,8 +224,14 @@ fn play(scenario: &Scenario<'_>) -> Vec<String> {
             }
             views[0].topology = Arc::new(cluster.topology());
         }
-        let around =
-            Surroundings { directory: &directory, upstreams: &views, unknown: &unknown, peers: &PeerOne };
+        let around = Surroundings {
+            directory: &directory,
+            upstreams: &views,
+            unknown: &unknown,
+            peers: &PeerOne,
+            quota: None,
+            shortage: Shortage::None,
+        };
         went.extend(happened(&mut session, &around, &event));
     }
     went
@@ -392,6 +425,7 @@ fn tell(step: &Step<'_>, reply: &[u8], named: bool) -> Vec<String> {
         Step::AnswerThenClose if reply.is_empty() => vec!["(close)".to_owned()],
         Step::AnswerThenClose => vec![answer, "(close)".to_owned()],
         Step::Refused { is_wanted: false } | Step::Silence => vec!["(silence)".to_owned()],
+        Step::Delay(nanos) => vec![format!("(again in {nanos} ns)")],
         Step::Close => vec!["(close)".to_owned()],
     }
 }
@@ -402,7 +436,7 @@ fn tell_sent(one: &Sent, batch: &Batch, named: bool) -> Vec<String> {
     one.request.as_scoped().queue(&mut queue);
     let (due, answer) = match &one.due {
         Due::Nobody => (" (for nobody)".to_owned(), None),
-        Due::Reply | Due::Exec(_) if !batch.is_wanted => (" (unwanted)".to_owned(), None),
+        Due::Reply | Due::Exec(_) | Due::First(_) if !batch.is_wanted => (" (unwanted)".to_owned(), None),
         Due::Reply => (String::new(), None),
         Due::Answer(answer) => (" (for nobody)".to_owned(), Some(answer.clone()).filter(|_| batch.is_wanted)),
         Due::Confirmations { count, all, .. } => {
@@ -413,9 +447,12 @@ fn tell_sent(one: &Sent, batch: &Batch, named: bool) -> Vec<String> {
             let parts = parts.iter().map(|part| match part {
                 Part::Upstream(_) => "…".to_owned(),
                 Part::Answer(answer) => escaped(answer),
+                Part::Unread => "(for nobody)".to_owned(),
             });
             (format!(" ({})", parts.collect::<Vec<_>>().join(", ")), None)
         }
+        Due::First(first) if first.is_exec => (" (its first part)".to_owned(), None),
+        Due::First(_) => (" (the first of these replies)".to_owned(), None),
     };
     let answer = answer.map(|answer| format!("< {}", escaped(&answer)));
     std::iter::once(sent(queue.tail(), batch.over, (one.node, named), &due)).chain(answer).collect()
@@ -438,6 +475,8 @@ impl Peers for PeerOne {
     fn exists(&self, _: usize, id: u64) -> bool {
         id == 1
     }
+
+    fn is_beyond(&self, _: &Limits) {}
 }
 
 /// A request as a line of words.
@@ -495,8 +534,14 @@ fn every_command_that_the_proxy_answers_has_an_answer() {
     let home = directory.listener_binding(&TenantName::parse("acme").expect("a tenant's name"));
     let persona = Persona::default();
     let views = [view_of(persona.clone(), Payloads::Forwarded)];
-    let around =
-        Surroundings { directory: &directory, upstreams: &views, unknown: &persona, peers: &PeerOne };
+    let around = Surroundings {
+        directory: &directory,
+        upstreams: &views,
+        unknown: &persona,
+        peers: &PeerOne,
+        quota: None,
+        shortage: Shortage::None,
+    };
     let mut unanswered = Vec::new();
     for row in TABLE.iter().filter(|row| row.service() == Service::Local) {
         let mut words: Vec<&str> = row.name.split(' ').collect();
@@ -505,7 +550,7 @@ fn every_command_that_the_proxy_answers_has_an_answer() {
         }
         let request = OwnedRequest::from_args(&words).expect("a request has words");
         let (mut located, mut answer) = (Located::new(), BytesMut::new());
-        let mut session = Session::new(home.clone());
+        let mut session = Session::new(home.clone(), &PeerOne).expect("no limits");
         session.on_request(request.as_request(), &around, &mut located, None, (&mut answer, false));
         if row.name.starts_with("CLUSTER ") {
             assert_eq!(b"-ERR This instance has cluster support disabled\r\n".as_slice(), &answer);

@@ -15,44 +15,88 @@ use super::aim::{Aim, Gathered};
 use super::batch::{Batch, Cut, Due, Sent};
 use super::commons::{Commons, unix_micros};
 use super::compose::{self, Composed};
+use super::degrade::Degrades;
 use super::dispatch::{LaneInUse, send, send_shared};
 use super::downstream::{Core, Downstream, Intake, Phase};
 use super::links::{LeaseWait, Links};
 use super::machine::{Step, Surroundings, UpstreamView};
+use super::quota::Budget;
+use super::rescue;
+use super::shortage::Shortage;
 use super::ticket::{Asked, Carried, Ticket};
 use crate::clients::{Pause, TenantClients, monitor_line};
 use crate::clock::Micros;
-use crate::command::{self, CommandSpec, Located, Service};
-use crate::metrics::label::{Direction, ErrorCode};
+use crate::command::{self, Absent, CommandSpec, Located, Service, TABLE};
+use crate::metrics::label::{Direction, ErrorCode, Shed};
+use crate::policy::fair_share::Queued;
 use crate::resp::reply::ReplyWriter;
 use crate::resp::{Framing, OwnedRequest, ProtocolError, Request, Scan, ScanLimits, Span, Version};
 use crate::routing::topology::NodeId;
 use crate::routing::{Access, Routed};
 use crate::tenant::UpstreamLimits;
-use crate::upstream::{Fingerprint, Lane};
+use crate::upstream::{Fingerprint, Lane, Load};
 
 /// What a session's driver keeps from one read to the next, and a turn works on.
 #[derive(Default)]
 pub(super) struct Ways {
     /// The shared lane that requests were last sent on.
     pub(super) lane: Option<LaneInUse>,
-    /// One that had no room when requests were last sent on it, and another has been used since.
-    pub(super) full: Option<Rc<Lane<Ticket>>>,
+    /// A shared lane on which so much is under way that the session waits for its turn.
+    pub(super) crowded: Option<Box<Crowded>>,
     /// The session waits for a connection of its own.
     pub(super) wait: Option<Box<LeaseWait>>,
-    /// Its tenant's requests are held until then, in milliseconds of the worker's clock.
-    pub(super) held_until: Option<u64>,
+    /// Its requests are held for a while.
+    pub(super) held: Option<Hold>,
     /// An answer is being composed.
     pub(super) is_composing: bool,
+    /// The next request has been charged to its limits: it is asked about again.
+    pub(super) is_paid: bool,
+}
+
+/// Why and for how long requests are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// The tenant's are paused, until this millisecond of the worker's clock.
+    Paused(u64),
+    /// The next one exceeds a rate, and waits until this nanosecond of the worker's clock.
+    Delayed(u64),
+}
+
+/// A session that waits for its turn on a lane.
+pub(super) struct Crowded {
+    lane: Rc<Lane<Ticket>>,
+    /// Its place, once it has been given one.
+    queued: Option<Queued>,
 }
 
 impl Ways {
-    /// Whether a lane that the session has used takes no more; then `waiter` is woken when it does.
-    pub(super) fn is_full(&mut self, waiter: &Waker) -> bool {
-        self.full.take_if(|lane| lane.has_room(waiter));
-        self.full.is_some() || self.lane.as_ref().is_some_and(|(_, lane)| !lane.has_room(waiter))
+    /// Nothing is to be sent before the session's turn on this lane comes.
+    pub(super) fn is_crowded(&mut self, lane: Rc<Lane<Ticket>>) {
+        self.crowded = Some(Box::new(Crowded { lane, queued: None }));
+    }
+
+    /// Whether a session of `flow` must wait for its turn; then `waiter` is woken when it comes.
+    pub(super) fn must_wait_for_turn(&mut self, flow: usize, waiter: &Waker) -> bool {
+        if let Some(crowded) = &mut self.crowded {
+            let Crowded { lane, queued } = &mut **crowded;
+            if !lane.has_room(flow, queued, waiter) {
+                return true;
+            }
+            self.crowded = None;
+            return false;
+        }
+        let Some((_, lane)) = &self.lane else { return false };
+        let mut queued = None;
+        if lane.has_room(flow, &mut queued, waiter) {
+            return false;
+        }
+        self.crowded = Some(Box::new(Crowded { lane: Rc::clone(lane), queued }));
+        true
     }
 }
+
+/// How the refusal of a request begins for which there is too little memory.
+const SHORT_OF_MEMORY: &[u8] = b"-UNAVAILABLE the proxy is short of memory";
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +146,8 @@ impl<'a> Turn<'a> {
         answer: &'a mut BytesMut,
     ) -> Self {
         let core = downstream.core.borrow_mut();
-        let around = downstream.commons.surroundings(views);
+        let quota = downstream.commons.budget(&core.session, ways.is_paid);
+        let around = Surroundings { quota, ..downstream.commons.surroundings(views) };
         Self {
             downstream,
             limits: limits_of(&core, &around, &downstream.commons),
@@ -128,7 +173,8 @@ impl<'a> Turn<'a> {
     pub(super) fn must_wait(&self) -> bool {
         self.core.intake == Intake::Draining
             || self.ways.wait.is_some()
-            || self.ways.held_until.is_some()
+            || self.ways.held.is_some()
+            || self.ways.crowded.is_some()
             || self.core.replies.len() >= self.downstream.commons.limits.max_pipeline
     }
 
@@ -163,14 +209,31 @@ impl<'a> Turn<'a> {
             Handled::Done => {
                 // Whatever it waited for, it has had: what follows is not read ahead of.
                 self.ways.wait = None;
+                if self.ways.is_paid {
+                    self.is_paid(false);
+                }
                 Some(len)
             }
             Handled::Later => Some(0),
         }
     }
 
+    /// Whether the next request is one that has been charged.
+    fn is_paid(&mut self, is_paid: bool) {
+        // Nothing is charged where nothing is limited, and what was must not be free elsewhere.
+        self.ways.is_paid = is_paid && self.around.quota.is_some();
+        if let Some(budget) = &mut self.around.quota {
+            budget.is_paid = is_paid;
+        }
+    }
+
     /// The read has been handled.
-    pub(super) fn end(self) {
+    pub(super) fn end(mut self) {
+        if let Some(budget) = self.around.quota
+            && budget.quota.counts_in_flight()
+        {
+            self.core.enter(self.ways.is_paid, &self.downstream.commons);
+        }
         if self.sent > 0 {
             self.downstream.commons.count_bytes(self.core.tenant, Direction::UpstreamOut, self.sent);
         }
@@ -188,7 +251,7 @@ impl<'a> Turn<'a> {
 
     /// One request: the machine decides, the step is performed.
     fn handle(&mut self, request: Request<'_>, owner: Option<&Bytes>) -> Handled {
-        if self.oversight.is_some() && self.is_held(&request) {
+        if (self.oversight.is_some() && self.is_held(&request)) || self.awaits_lane(&request) {
             return Handled::Later;
         }
         loop {
@@ -197,23 +260,27 @@ impl<'a> Turn<'a> {
             let version = core.session.version();
             self.answer.clear();
             let is_owed = !core.replies.is_empty();
+            let degrades = Degrades::of(&core.session);
             let (step, spec) =
                 core.session.on_request(request, &self.around, self.located, owner, (self.answer, is_owed));
+            count_limited(&self.around, commons, core.tenant);
             match step {
                 Step::Forward { routed, is_wanted, over } => {
                     let command = commons.count_command(core.tenant, spec);
                     self.last = spec.map_or(Last::Unknown, Last::Known);
                     let turn = (core.replies.expect(), is_wanted);
                     let aim = Aim::client(over, routed.reply_plan());
-                    let of = (core.tenant, routed.upstream());
-                    let (to, slot) = (routed.to(), routed.to().slot);
-                    let way = Carried::by(over, to, routed.namespace());
-                    let of = Asked::new(self.read_at, of, command, slot, way);
+                    let absent = degrades.absent(spec, &request, (routed.namespace(), version));
+                    let slot = routed.to().slot;
+                    let of =
+                        Asked::over(over, &routed, (self.read_at, core.tenant), command, slot).or(absent);
+                    let of = of.rationed(self.around.quota.zip(spec).is_some_and(is_rationed));
                     let ticket = Ticket::new(self.downstream, turn, aim, of);
-                    if over.waits() || (slot.is_some() && of.way == Carried::Alone) {
+                    if over.waits() || (of.slot.is_some() && of.way == Carried::Alone) {
                         core.intake = Intake::Draining;
                     }
-                    match send((self.ways, &mut core.links), commons, (over, version), ticket, &[routed]) {
+                    let kind = (version, core.volume.load());
+                    match send((self.ways, &mut core.links), commons, (over, kind), ticket, &[routed]) {
                         Ok(len) => self.sent = self.sent.saturating_add(len),
                         Err(refused) => refused.tell(core),
                     }
@@ -222,10 +289,8 @@ impl<'a> Turn<'a> {
                     }
                     return Handled::Done;
                 }
-                Step::Wait => {
-                    core.drain();
-                    return Handled::Later;
-                }
+                Step::Wait => return self.put_off(None),
+                Step::Delay(wait) => return self.put_off(Some(wait)),
                 Step::Lease(slot, node) => {
                     if let Some(handled) = self.obtain((slot, node), spec, version) {
                         return handled;
@@ -241,13 +306,41 @@ impl<'a> Turn<'a> {
                 | Step::Silence
                 | Step::Close => {
                     let step = step.detached();
-                    commons.count_command(core.tenant, spec);
-                    self.last = spec.map_or(Last::Unknown, Last::Known);
                     self.perform(step, spec, request, version);
                     return Handled::Done;
                 }
             }
         }
+    }
+
+    /// The request is to be asked about again when nothing is owed, or in so many nanoseconds.
+    fn put_off(&mut self, wait: Option<u64>) -> Handled {
+        match wait {
+            Some(wait) => {
+                let until = self.downstream.commons.clock.nanos().saturating_add(wait);
+                self.ways.held = Some(Hold::Delayed(until));
+            }
+            None => self.core.drain(),
+        }
+        self.is_paid(true);
+        Handled::Later
+    }
+
+    /// Whether the request belongs on another lane than those before it, which have not been answered.
+    #[inline]
+    fn awaits_lane(&mut self, request: &Request<'_>) -> bool {
+        if !self.core.volume.belongs_elsewhere(request.bytes().len()) {
+            return false;
+        }
+        if !self.core.replies.is_empty() {
+            self.core.drain();
+            return true;
+        }
+        self.core.volume.moves();
+        if self.core.volume.load() == Load::Light {
+            self.downstream.commons.expectations.set(self.core.tenant, false);
+        }
+        false
     }
 
     /// Steps off the hot path.
@@ -258,9 +351,14 @@ impl<'a> Turn<'a> {
         request: Request<'_>,
         version: Version,
     ) {
+        self.downstream.commons.count_command(self.core.tenant, spec);
+        self.last = spec.map_or(Last::Unknown, Last::Known);
         // Only `AUTH` and `HELLO` say so, and silence (`CLIENT REPLY OFF`) must not hide who guesses.
         if self.answer.starts_with(b"-WRONGPASS ") {
             self.downstream.commons.metrics.borrow_mut().authentication_failed();
+        }
+        if self.around.shortage != Shortage::None && self.answer.starts_with(SHORT_OF_MEMORY) {
+            self.downstream.commons.metrics.borrow_mut().refused_for_memory(Shed::Request);
         }
         match step {
             Step::Batch(batch) => {
@@ -275,7 +373,8 @@ impl<'a> Turn<'a> {
             }
             Step::Cut(cut) => {
                 let command = spec.map_or(u16::MAX, |spec| u16::try_from(spec.index()).unwrap_or(u16::MAX));
-                self.send_parts(*cut, version, command);
+                let absent = self.absent(spec, &request, version);
+                self.send_parts(*cut, version, (command, absent));
             }
             Step::Compose { is_wanted } => {
                 let composed = compose::begin(self.downstream, &mut self.core, spec, &request, self.answer);
@@ -283,6 +382,7 @@ impl<'a> Turn<'a> {
             }
             Step::Answer | Step::AnswerAlways => self.answered(version),
             Step::Refused { is_wanted } => {
+                self.degrade(spec, &request, version);
                 if is_wanted {
                     self.answered(version);
                 }
@@ -295,9 +395,29 @@ impl<'a> Turn<'a> {
             Step::Silence => self.followed(version),
             Step::Close => self.core.die(),
             // Dealt with before.
-            Step::Forward { .. } | Step::Wait | Step::Lease(..) => {}
+            Step::Forward { .. } | Step::Wait | Step::Delay(_) | Step::Lease(..) => {}
         }
         self.seen(spec, &request, Over::Shared);
+    }
+
+    /// What a request is answered without the upstream, where that is no error.
+    fn absent(
+        &self,
+        spec: Option<&'static CommandSpec>,
+        request: &Request<'_>,
+        version: Version,
+    ) -> Option<Absent> {
+        let namespace = self.core.session.namespace_ref()?;
+        Degrades::of(&self.core.session).absent(spec, request, (namespace, version))
+    }
+
+    /// Replaces a refusal because of the upstream by what the client rather reads.
+    fn degrade(&mut self, spec: Option<&'static CommandSpec>, request: &Request<'_>, version: Version) {
+        let Some(absent) = self.absent(spec, request, version) else { return };
+        let error = self.answer.strip_prefix(b"-").and_then(|line| line.strip_suffix(b"\r\n"));
+        if error.is_some_and(rescue::is_unavailability) {
+            *self.answer = self.downstream.commons.degraded(self.core.tenant, absent);
+        }
     }
 
     fn composed(&mut self, composed: Composed, is_wanted: bool, version: Version) {
@@ -330,6 +450,7 @@ impl<'a> Turn<'a> {
         spec: Option<&'static CommandSpec>,
         version: Version,
     ) -> Option<Handled> {
+        self.is_paid(true);
         match self.lease(slot, node) {
             Poll::Ready(Ok(())) => {
                 // What happens to the node concerns it from now on.
@@ -388,6 +509,7 @@ impl<'a> Turn<'a> {
         if over.waits() {
             core.drain();
         }
+        let is_rationed = self.around.quota.zip(TABLE.get(usize::from(command))).is_some_and(is_rationed);
         let (mut together, mut shared_turn) = (Vec::new(), None);
         for Sent { request, node, due } in requests {
             together.push((request, node));
@@ -405,11 +527,11 @@ impl<'a> Turn<'a> {
                 // All are answered together.
                 (true, true) => *shared_turn.get_or_insert_with(|| core.replies.expect()),
             };
-            let of = (core.tenant, last.upstream());
-            let way = Carried::by(over, last.to(), last.namespace());
-            let of = Asked::new(self.read_at, of, command, slot, way);
+            let of = Asked::over(over, last, (self.read_at, core.tenant), command, slot);
+            let of = of.rationed(is_rationed);
             let ticket = Ticket::new(self.downstream, (turn, is_wanted), aim, of);
-            match send((&mut *self.ways, &mut core.links), commons, (over, version), ticket, &routed) {
+            let ways = (&mut *self.ways, &mut core.links);
+            match send(ways, commons, (over, (version, core.volume.load())), ticket, &routed) {
                 Ok(len) => self.sent = self.sent.saturating_add(len),
                 Err(refused) => refused.tell(core),
             }
@@ -418,23 +540,28 @@ impl<'a> Turn<'a> {
     }
 
     /// Sends the parts of a request to their nodes; the client gets one reply.
-    fn send_parts(&mut self, cut: Cut, version: Version, command: u16) {
+    fn send_parts(&mut self, cut: Cut, version: Version, (command, absent): (u16, Option<Absent>)) {
         let commons = &self.downstream.commons;
         let core = &mut *self.core;
         let turn = core.replies.expect();
         let gathered = Gathered::new(cut.gathering, turn, cut.is_wanted);
+        let is_rationed = self.around.quota.zip(TABLE.get(usize::from(command))).is_some_and(is_rationed);
         for (part, (request, to)) in cut.parts.into_iter().enumerate() {
             let scoped = request.as_scoped();
             let aim = Aim::Part(Rc::clone(&gathered), part, scoped.reply_plan());
-            let of = (core.tenant, scoped.upstream());
-            let way = Carried::by(Over::Shared, to, scoped.namespace());
-            let of = Asked::new(self.read_at, of, command, to.slot, way);
-            let ticket = Ticket::new(self.downstream, (core.replies.nobodys(), true), aim, of);
+            let absent = absent.map(|absent| absent.of_part(gathered.borrow().gathering.names_of(part)));
             let routed = [Routed::to_place(to, scoped)];
-            match send_shared(self.ways, commons, version, ticket, &routed) {
+            let [part] = &routed;
+            let of =
+                Asked::over(Over::Shared, part, (self.read_at, core.tenant), command, to.slot).or(absent);
+            let of = of.rationed(is_rationed);
+            let ticket = Ticket::new(self.downstream, (core.replies.nobodys(), true), aim, of);
+            let kind = (version, core.volume.load());
+            match send_shared(self.ways, commons, kind, ticket, &routed) {
                 Ok(len) => self.sent = self.sent.saturating_add(len),
                 Err(refused) => refused.tell(core),
             }
+            commons.count_compressed(core.tenant, routed[0].compressed());
         }
     }
 
@@ -455,6 +582,9 @@ impl<'a> Turn<'a> {
             if !core.replies.is_empty() {
                 core.drain();
             }
+            if commons.expectations.is_large(tenant) {
+                core.volume.expect_large();
+            }
             commons.metrics.borrow_mut().connection_moved(core.tenant, tenant);
             core.tenant = tenant;
             self.limits = limits_of(core, &self.around, commons);
@@ -464,6 +594,13 @@ impl<'a> Turn<'a> {
             self.downstream.settle(core);
         }
         self.oversight = oversight(core, commons);
+        let budget = commons.budget(&core.session, self.ways.is_paid);
+        if let Some(before) = std::mem::replace(&mut self.around.quota, budget)
+            && budget.is_none_or(|now| !std::ptr::eq(now.quota, before.quota))
+        {
+            // What the connection was before has no requests of it in flight any more, once these are answered.
+            before.quota.leave(before.quota.entered());
+        }
     }
 
     /// Whether the tenant's clients are paused, and this request with them.
@@ -475,7 +612,7 @@ impl<'a> Turn<'a> {
         };
         let is_held = command::identify(request).is_ok_and(|spec| holds(pause, spec, &self.core));
         if is_held {
-            self.ways.held_until = Some(pause.until_ms);
+            self.ways.held = Some(Hold::Paused(pause.until_ms));
         }
         is_held
     }
@@ -523,6 +660,20 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// Counts what became of the request if a limit had something against it.
+fn count_limited(around: &Surroundings<'_>, commons: &Commons, tenant: usize) {
+    if let Some(budget) = around.quota
+        && let Some(noted) = budget.quota.noted()
+    {
+        commons.count_limited(tenant, noted);
+    }
+}
+
+/// Whether the bytes of the reply are charged to the command's classes.
+fn is_rationed((budget, spec): (Budget<'_>, &'static CommandSpec)) -> bool {
+    budget.quota.charges_replies_to(spec)
+}
+
 /// Whether a pause holds a request: a transaction like the writes in it, and nothing that is refused anyway.
 fn holds(pause: Pause, spec: &'static CommandSpec, core: &Core) -> bool {
     let is_held = pause.holds(spec) || (spec.name == "EXEC" && core.session.has_queued_writes());
@@ -544,7 +695,8 @@ fn fingerprint_of(core: &Core, slot: Slot, node: NodeId) -> Option<Fingerprint> 
         Slot::Ear => Version::Resp3,
     };
     let upstream = namespace.tenant.upstream;
-    Some(Fingerprint { upstream, node, access: Access::ReadWrite, version, database: namespace.native })
+    let (access, load) = (Access::ReadWrite, Load::Light);
+    Some(Fingerprint { upstream, node, access, version, database: namespace.native, load })
 }
 
 /// What the upstream of the connection's tenant accepts; before there is a tenant, what the configuration

@@ -8,6 +8,7 @@
 //! : payloads unchecked                  the upstream does not check what RESTORE brings; or `unknown`, or `denied`
 //! : a cluster                           the upstream is a cluster of three shards, nodes 0 to 2 with a third of the slots each
 //! : relaxed order, colocated            the tenants are configured so
+//! : commands +@all -keys, read only     … and so; also `largest value 4` (and key), `default ttl 1000`, `longest ttl 5000`
 //! > SET k 'a b'                         words of a request; quotes as in a shell, \xHH inside "…"
 //! >> GET k                              … while the client is owed earlier replies
 //! <- >2\r\n…                            the upstream pushes this over a connection of the session's own
@@ -23,6 +24,7 @@
 //! -> SET acme:k 'a b' (unwanted)        … or sent, and its reply dropped (CLIENT REPLY)
 //! -> MULTI (for nobody)                 … or sent in the proxy's own right
 //! -> EXEC (…, +PONG\r\n)                … whose reply is made of the upstream's elements and the proxy's
+//! -> EXEC (its first part)               … of which the client reads the first; or `the first of these replies`
 //! -> SUBSCRIBE acme:a (1 confirmed)     … and confirmed out of band
 //! (gets its own connection)             it must have one first; `its ear` is the one that only brings pushes
 //! (gives back its own connection)       nothing is owed, and nothing needs it any more
