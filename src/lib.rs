@@ -21,11 +21,17 @@ pub mod command;
 
 pub mod tenant;
 
+pub mod policy;
+
+pub mod memory;
+
 pub mod clients;
 
 pub mod routing;
 
 pub mod upstream;
+
+pub mod fleet;
 
 pub mod metrics;
 

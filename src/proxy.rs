@@ -16,13 +16,16 @@ use crate::admin::{self, AdminState, Topologies, Watched};
 use crate::clients::Clients;
 use crate::command::TABLE;
 use crate::config::Config;
+use crate::fleet::{self, Fleet};
 use crate::listener::{BoundListener, ListenerError};
+use crate::memory::Gauge;
 use crate::metrics::publish::{Names, Registry};
+use crate::policy::retry_budget::RetryBudget;
 use crate::session::Shared;
 use crate::settings::{AdminSettings, ScopedSettings, StartSettings, UpstreamSettings};
 use crate::tenant::directory::Directory;
 use crate::upstream::nodes::Nodes;
-use crate::upstream::{Discovery, Feed, discovery};
+use crate::upstream::{Discovery, Feed, Healths, discovery};
 use crate::worker::WorkerParts;
 
 /// Files besides those of clients: upstream connections, listeners, event loops, the admin port's clients.
@@ -54,11 +57,7 @@ pub enum StartError {
 
 /// Runs until the process is asked to stop (SIGTERM, SIGINT), then finishes what is under way.
 pub fn run(config: Config) -> Result<(), StartError> {
-    let registry = Registry::new(Names {
-        tenants: config.directory.tenants().iter().map(|tenant| tenant.name.as_str().to_owned()).collect(),
-        commands: TABLE.iter().map(|row| row.full_name_lower().to_owned()).collect(),
-        upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
-    });
+    let registry = registry(&config);
     let leases: usize = config.upstreams.iter().map(|upstream| upstream.max_leases).sum();
     allow_files(config.downstream.max_connections.saturating_add(leases));
     let listeners: Vec<BoundListener> = config
@@ -70,10 +69,15 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let nodes = Arc::new(Nodes::default());
     let (feeds, discoveries) = feeds(&config.upstreams, &nodes);
     let topologies = topologies(&config.upstreams, &feeds, &nodes);
-    let admin =
-        serve_admin(config.admin, AdminState { registry: registry.clone(), topologies }, &admin_shutdown)?;
+    let memory = Arc::new(Gauge::new(config.memory, config.workers.get()));
+    let fleet = Fleet::of(&config.directory, config.fleet);
+    let limiters = fleet.limiters(&config.upstreams, &feeds, &nodes, &registry);
+    let shared =
+        shared(Arc::new(config.directory), &config.scoped, &config.upstreams, (nodes, feeds), &memory)?;
+    let healths = Arc::clone(&shared.healths);
+    let state = AdminState { registry: registry.clone(), topologies, healths, memory: Arc::clone(&memory) };
+    let admin = serve_admin(config.admin, state, &admin_shutdown)?;
     let shutdown = CancellationToken::new();
-    let shared = shared(Arc::new(config.directory), &config.scoped, &config.upstreams, (nodes, feeds))?;
     let parts = WorkerParts {
         shared,
         scoped: config.scoped,
@@ -92,6 +96,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         tokio::select! {
             outcome = let_clients_in(config.start, listeners, &registry, &mut team) => outcome,
             never = discovery::run_all(discoveries) => match never {},
+            never = memory.watch() => match never {},
+            never = fleet::run_all(limiters) => match never {},
         }
     });
     registry.readiness().draining();
@@ -107,6 +113,25 @@ pub fn run(config: Config) -> Result<(), StartError> {
     outcome
 }
 
+/// The series of the process, with what is known before anybody counts.
+fn registry(config: &Config) -> Registry {
+    let registry = Registry::new(Names {
+        tenants: config.directory.tenants().iter().map(|tenant| tenant.name.as_str().to_owned()).collect(),
+        commands: TABLE.iter().map(|row| row.full_name_lower().to_owned()).collect(),
+        upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+    });
+    for limits in config.directory.limits().iter().filter(|limits| limits.owner.user.is_none()) {
+        let tenant = config.directory.tenants().iter().position(|tenant| tenant.name == limits.owner.tenant);
+        if let Some((tenant, ceiling)) = tenant.zip(limits.connections.as_ref()) {
+            registry.connection_limit_is(tenant, ceiling.most());
+        }
+    }
+    for spare in spare_upstreams(config) {
+        registry.readiness().is_spare(spare);
+    }
+    registry
+}
+
 /// What all workers share.
 #[expect(clippy::disallowed_methods, reason = "the beginning of the process' time")]
 fn shared(
@@ -114,17 +139,25 @@ fn shared(
     scoped: &ScopedSettings,
     upstreams: &[UpstreamSettings],
     (nodes, feeds): (Arc<Nodes>, Arc<[Feed]>),
+    memory: &Arc<Gauge>,
 ) -> io::Result<Shared> {
     let leases = upstreams.iter().map(|upstream| Arc::new(Semaphore::new(upstream.max_leases)));
+    let breakers = upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.breaker));
+    let budget =
+        |settings: &UpstreamSettings| RetryBudget::new(settings.retry.percent, settings.retry.minimum);
+    let epoch = Instant::now();
     Ok(Shared {
         feeds,
+        healths: Arc::new(Healths::new(breakers, Arc::clone(&nodes), epoch)),
+        retry_budgets: upstreams.iter().map(budget).collect(),
         nodes,
         clients: Arc::new(Clients::new(&directory)),
         directory,
         connections: Arc::new(AtomicUsize::new(0)),
         leases: leases.collect(),
+        memory: Arc::clone(memory),
         cursor_secret: cursor_secret(scoped)?,
-        epoch: Instant::now(),
+        epoch,
     })
 }
 
@@ -133,6 +166,15 @@ fn feeds(upstreams: &[UpstreamSettings], nodes: &Arc<Nodes>) -> (Arc<[Feed]>, Ve
     let each = upstreams.iter().map(|settings| Discovery::new(Arc::new(settings.clone()), Arc::clone(nodes)));
     let (discoveries, feeds): (Vec<Discovery>, Vec<Feed>) = each.unzip();
     (feeds.into(), discoveries)
+}
+
+/// The upstreams that no tenant needs, because they only keep budgets.
+fn spare_upstreams(config: &Config) -> impl Iterator<Item = usize> {
+    let is_needed = |upstream: &usize| {
+        config.fleet.upstream != Some(*upstream)
+            || config.directory.tenants().iter().any(|tenant| tenant.upstream == *upstream)
+    };
+    (0..config.upstreams.len()).filter(move |upstream| !is_needed(upstream))
 }
 
 /// What operators are shown of the upstreams' nodes.
@@ -239,7 +281,7 @@ fn open(listeners: &[BoundListener], team: &mut [Worker]) -> Result<(), StartErr
 async fn upstreams_are_up(registry: &Registry, stop: &mut StopSignals) -> bool {
     tracing::info!("waiting for the upstreams before listening (start.wait_for_upstream)");
     loop {
-        if registry.readiness().upstreams_up().into_iter().all(|is_up| is_up) {
+        if registry.readiness().is_served() {
             return true;
         }
         tokio::select! {

@@ -185,6 +185,90 @@ labels! {
 }
 
 labels! {
+    /// Which kind of limit a request or connection has met (`limit`).
+    LimitKind {
+        /// Requests per second.
+        Requests = "requests",
+        /// Bytes of requests per second.
+        RequestBytes = "request_bytes",
+        /// Bytes of replies per second.
+        ReplyBytes = "reply_bytes",
+        /// Requests per second of a class of commands.
+        ClassRequests = "class_requests",
+        /// Bytes of requests per second of a class of commands.
+        ClassRequestBytes = "class_request_bytes",
+        /// Bytes of replies per second of a class of commands.
+        ClassReplyBytes = "class_reply_bytes",
+        /// Requests in flight.
+        InFlight = "in_flight",
+        /// Connections.
+        Connections = "connections",
+    }
+}
+
+labels! {
+    /// The limit because of which a client was closed that held too much (`bound`).
+    Overrun {
+        /// `max_output`.
+        Output = "max_output",
+        /// `max_output_soft`.
+        OutputSoft = "max_output_soft",
+        /// `max_subscriber_output`.
+        SubscriberOutput = "max_subscriber_output",
+        /// `max_subscriber_output_soft`.
+        SubscriberOutputSoft = "max_subscriber_output_soft",
+        /// `max_client_memory`.
+        ClientMemory = "max_client_memory",
+        /// `max_memory`.
+        Memory = "max_memory",
+    }
+}
+
+labels! {
+    /// What was done about a request or connection beyond a limit (`action`).
+    LimitAction {
+        /// It was refused.
+        Rejected = "rejected",
+        /// It had to wait.
+        Delayed = "delayed",
+        /// It was only counted.
+        DryRun = "dry_run",
+    }
+}
+
+labels! {
+    /// What is asked of a node (`breaker`).
+    BreakerPhase {
+        /// Everything.
+        Closed = "closed",
+        /// Nothing.
+        Open = "open",
+        /// One probe at a time.
+        HalfOpen = "half_open",
+    }
+}
+
+labels! {
+    /// What was refused because memory was short (`what`).
+    Shed {
+        /// A new connection.
+        Connection = "connection",
+        /// A request.
+        Request = "request",
+    }
+}
+
+labels! {
+    /// Whether a request could be sent again because its node failed (`verdict`).
+    RetryVerdict {
+        /// It was.
+        Granted = "granted",
+        /// The budget of its upstream had none left, and its client got the error.
+        Refused = "refused",
+    }
+}
+
+labels! {
     /// What a node is to its shard (`role`).
     NodeRole {
         /// It takes writes.

@@ -102,6 +102,11 @@ pub(super) struct SharedLatency {
 }
 
 impl SharedLatency {
+    /// Nothing was ever published into it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|count| count.load(Ordering::Relaxed) == 0)
+    }
+
     /// Adds what a worker counted, and sets the worker's counts back to zero.
     pub(super) fn take(&self, counts: &mut LatencyCounts) {
         for (total, count) in self.buckets.iter().zip(&mut counts.buckets) {

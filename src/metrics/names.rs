@@ -7,7 +7,8 @@
 //! set; never a key, a user or an address.
 
 use super::label::{
-    Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, NodeRole, ResendCause, UpstreamState,
+    BreakerPhase, Direction, ErrorCode, FailurePhase, LeaseReason, LimitAction, LimitKind, LossOutcome,
+    NodeRole, Overrun, ResendCause, RetryVerdict, Shed, UpstreamState,
 };
 
 /// What the value of a metric does over time.
@@ -55,14 +56,26 @@ pub enum Label {
     Reason,
     /// A [`ResendCause`].
     Cause,
+    /// A [`RetryVerdict`].
+    Verdict,
     /// A [`NodeRole`].
     Role,
+    /// A [`LimitKind`].
+    Limit,
+    /// A [`LimitAction`].
+    Action,
+    /// A [`BreakerPhase`].
+    Breaker,
+    /// An [`Overrun`].
+    Bound,
+    /// A [`Shed`].
+    What,
     /// The version of this program.
     Version,
 }
 
 impl Label {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 18] = [
         Self::Tenant,
         Self::Cmd,
         Self::Upstream,
@@ -73,7 +86,13 @@ impl Label {
         Self::Outcome,
         Self::Reason,
         Self::Cause,
+        Self::Verdict,
         Self::Role,
+        Self::Limit,
+        Self::Action,
+        Self::Breaker,
+        Self::Bound,
+        Self::What,
         Self::Version,
     ];
 
@@ -90,7 +109,13 @@ impl Label {
             Self::Outcome => "outcome",
             Self::Reason => "reason",
             Self::Cause => "cause",
+            Self::Verdict => "verdict",
             Self::Role => "role",
+            Self::Limit => "limit",
+            Self::Action => "action",
+            Self::Breaker => "breaker",
+            Self::Bound => "bound",
+            Self::What => "what",
             Self::Version => "version",
         }
     }
@@ -111,7 +136,13 @@ impl Label {
             Self::Outcome => listed(LossOutcome::ALL.iter().map(|value| value.label())),
             Self::Reason => listed(LeaseReason::ALL.iter().map(|value| value.label())),
             Self::Cause => listed(ResendCause::ALL.iter().map(|value| value.label())),
+            Self::Verdict => listed(RetryVerdict::ALL.iter().map(|value| value.label())),
             Self::Role => listed(NodeRole::ALL.iter().map(|value| value.label())),
+            Self::Limit => listed(LimitKind::ALL.iter().map(|value| value.label())),
+            Self::Action => listed(LimitAction::ALL.iter().map(|value| value.label())),
+            Self::Breaker => listed(BreakerPhase::ALL.iter().map(|value| value.label())),
+            Self::Bound => listed(Overrun::ALL.iter().map(|value| value.label())),
+            Self::What => listed(Shed::ALL.iter().map(|value| value.label())),
             Self::Version => "the version of this program".to_owned(),
         }
     }
@@ -128,7 +159,7 @@ pub struct Family {
     pub name: &'static str,
     /// What its value does.
     pub kind: Kind,
-    /// What it is split by, in the order of the exposition; at most two.
+    /// What it is split by, in the order of the exposition; at most three.
     pub labels: &'static [Label],
     /// One sentence for the `# HELP` line and the reference.
     pub description: &'static str,
@@ -165,10 +196,22 @@ families! {
         "Time of a request at the upstream: flushed to reply read; without requests that the proxy answers.";
     PROXY_SECONDS = Histogram "tenantry_proxy_seconds" [Tenant]
         "Time that the proxy added: client-seen time minus upstream time.";
+    DEGRADED_REPLIES = Counter "tenantry_degraded_replies_total" [Tenant]
+        "Reads that were answered as if there were no such key, because the upstream was not there and their tenant wants that.";
     TENANT_VIOLATIONS = Counter "tenantry_tenant_violations_total" [Tenant]
         "Requests or replies found outside their tenant and stopped; must stay 0, alert on any other value.";
+    LIMITED_REQUESTS = Counter "tenantry_limited_requests_total" [Tenant, Limit, Action]
+        "Requests that met a limit of their tenant or user, by what was done about them; connections likewise.";
+    LIMIT_DELAY_SECONDS = Histogram "tenantry_limit_delay_seconds" [Tenant]
+        "Time that requests had to wait because they exceeded a rate.";
+    COMPRESSION_INPUT = Counter "tenantry_compression_input_bytes_total" [Tenant]
+        "Bytes of the values that were stored compressed, as clients wrote them.";
+    COMPRESSION_OUTPUT = Counter "tenantry_compression_output_bytes_total" [Tenant]
+        "Bytes of the same values as they were sent to Redis.";
     CONNECTIONS = Gauge "tenantry_connections" [Tenant]
         "Open client connections.";
+    CONNECTION_LIMIT = Gauge "tenantry_connection_limit" [Tenant]
+        "Connections that the tenant may have at a time; only of tenants that have such a limit.";
     CONNECTIONS_OPENED = Counter "tenantry_connections_opened_total" []
         "Client connections accepted.";
     CONNECTIONS_REFUSED = Counter "tenantry_connections_refused_total" []
@@ -191,6 +234,10 @@ families! {
         "Requests lost with a connection to the upstream. Their clients got an error that says the outcome, unless they were sent again.";
     UPSTREAM_RESENT = Counter "tenantry_upstream_requests_resent_total" [Upstream, Cause]
         "Requests sent again because their node was not the right one, not ready, or lost before it could run them.";
+    UPSTREAM_RETRIES = Counter "tenantry_upstream_retries_total" [Upstream, Verdict]
+        "Requests that were to be sent again after a pause because their node failed, by whether the retry budget had one left.";
+    UPSTREAM_RETRIES_LEFT = Gauge "tenantry_upstream_retries_left" [Upstream]
+        "Requests that may be sent again within the upstream's retry budget; only for upstreams that are not one node.";
     TOPOLOGY_REFRESHES = Counter "tenantry_topology_refreshes_total" [Upstream]
         "Times that somebody was asked which nodes a cluster or a group of sentinels has.";
     TOPOLOGY_CHANGES = Counter "tenantry_topology_changes_total" [Upstream]
@@ -201,10 +248,36 @@ families! {
         "Nodes by that answer; replicas only if they can be read from.";
     TOPOLOGY_UNSERVED = Gauge "tenantry_topology_unserved_slots" [Upstream]
         "Slots that nobody owns; requests for their keys are answered CLUSTERDOWN.";
+    BREAKER_NODES = Gauge "tenantry_breaker_nodes" [Upstream, Breaker]
+        "Nodes by what is asked of them: everything, nothing, one probe at a time; `/breakers` says which they are.";
+    BREAKER_TRANSITIONS = Counter "tenantry_breaker_transitions_total" [Upstream, Breaker]
+        "Times that a node's breaker became this.";
+    BREAKER_REJECTED = Counter "tenantry_breaker_rejected_total" [Upstream]
+        "Requests that were not sent because the breaker of their node was not closed.";
     LEASES = Gauge "tenantry_leases" [Upstream, Reason]
         "Clients that have a connection to the upstream of their own, by why.";
     LEASES_REFUSED = Counter "tenantry_leases_refused_total" [Upstream]
         "Clients that got no connection of their own within `lease_wait`; their command was not sent.";
+    CLIENTS_EVICTED = Counter "tenantry_clients_evicted_total" [Bound]
+        "Clients closed because of what they made the proxy hold: replies that they did not read, or most of the memory while it was short.";
+    REFUSED_FOR_MEMORY = Counter "tenantry_refused_for_memory_total" [What]
+        "Connections and requests refused because the process was short of memory.";
+    MEMORY_CEILING = Gauge "tenantry_memory_ceiling_bytes" []
+        "What the process may take (`max_memory`); compare with `process_resident_memory_bytes`.";
+    MEMORY_LEVEL = Gauge "tenantry_memory_level" []
+        "How short memory is: 0 normal, 1 elevated, 2 tight, 3 critical; from 2 on something is refused.";
+    CLIENT_MEMORY = Gauge "tenantry_client_memory_bytes" []
+        "Unfinished requests and unread replies of all clients that hold 16 KiB or more.";
+    FLEET_ASKS = Counter "tenantry_fleet_asks_total" [Tenant]
+        "Times that a slice of a budget of the whole fleet was asked for.";
+    FLEET_GRANTS = Counter "tenantry_fleet_grants_total" [Tenant]
+        "Times that something of it was granted.";
+    FLEET_FAILURES = Counter "tenantry_fleet_failures_total" [Tenant]
+        "Times that there was no answer, or nobody to ask.";
+    FLEET_GRANT_AGE = Gauge "tenantry_fleet_grant_age_seconds" [Tenant]
+        "Time since the last answer about the budget that has waited longest; grows while nobody wants anything.";
+    FLEET_ALONE = Gauge "tenantry_fleet_budgets_alone" [Tenant]
+        "Budgets of the fleet of which this process lives on its last slices, because nobody answers.";
     BUILD_INFO = Gauge "tenantry_build_info" [Version]
         "Always 1; the label says which version is running.";
     PROCESS_MEMORY = Gauge "process_resident_memory_bytes" []
@@ -271,7 +344,7 @@ mod tests {
             );
             assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
             assert!(family.kind != Kind::Histogram || family.name.ends_with("_seconds"), "{}", family.name);
-            assert!(family.labels.len() <= 2, "{}", family.name);
+            assert!(family.labels.len() <= 3, "{}", family.name);
         }
     }
 

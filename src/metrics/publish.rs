@@ -6,7 +6,8 @@
 //! so those are added up and rendered here (`docs/decisions/0003-worker-local-metrics.md`).
 
 use super::label::{
-    Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, NodeRole, ResendCause, UpstreamState,
+    BreakerPhase, Direction, ErrorCode, FailurePhase, LeaseReason, LimitAction, LimitKind, LossOutcome,
+    NodeRole, Overrun, ResendCause, RetryVerdict, Shed, UpstreamState,
 };
 use super::latency::SharedLatency;
 use super::names::{self, Family, Kind, Label};
@@ -50,6 +51,43 @@ pub struct TopologyFigures {
     pub unserved: usize,
 }
 
+/// What one tenant's budgets of the fleet did since the last time, and how they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FleetFigures {
+    /// Times that a slice was asked for.
+    pub asks: u64,
+    /// Times that something was granted.
+    pub grants: u64,
+    /// Times that there was no answer.
+    pub failures: u64,
+    /// Budgets that live on their last slices.
+    pub alone: usize,
+    /// Time since the last answer about the one that waits longest.
+    pub age: Duration,
+}
+
+/// How the nodes of one upstream are, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakerFigures {
+    /// Nodes by [`BreakerPhase`].
+    pub nodes: [usize; BreakerPhase::COUNT],
+    /// How often a node entered each.
+    pub entered: [u64; BreakerPhase::COUNT],
+    /// Requests that were not sent.
+    pub rejected: u64,
+}
+
+/// What is known of the process' memory.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryFigures {
+    /// Bytes it may take.
+    pub ceiling: u64,
+    /// How short it is, from 0.
+    pub level: u8,
+    /// Bytes that clients make it hold.
+    pub held_by_clients: u64,
+}
+
 /// The series of the process. A clone is another handle to the same series.
 #[derive(Clone)]
 pub struct Registry {
@@ -68,12 +106,13 @@ struct Shared {
     readiness: Arc<Readiness>,
 }
 
-/// The three histograms of one tenant.
+/// The histograms of one tenant.
 #[derive(Default)]
 struct Latencies {
     client: SharedLatency,
     upstream: SharedLatency,
     proxy: SharedLatency,
+    delayed: SharedLatency,
 }
 
 /// Picks one of a tenant's histograms.
@@ -113,6 +152,12 @@ impl Registry {
         &self.shared.readiness
     }
 
+    /// How many connections a tenant may have; only of tenants that have such a limit.
+    pub fn connection_limit_is(&self, tenant: usize, most: u64) {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.shared.set(&names::CONNECTION_LIMIT, [tenant, 0], most);
+    }
+
     /// Takes over what is known of the nodes of each upstream; `None`: it is one node, and no more is to be known.
     pub fn topologies_are(&self, topologies: impl IntoIterator<Item = Option<TopologyFigures>>) {
         for (upstream, figures) in topologies.into_iter().enumerate() {
@@ -120,6 +165,33 @@ impl Registry {
                 self.shared.update_topology(upstream, figures);
             }
         }
+    }
+
+    /// Adds what a tenant's budgets of the fleet did.
+    pub fn fleet_is(&self, tenant: usize, figures: FleetFigures) {
+        let (shared, at) = (&self.shared, [tenant, 0]);
+        let FleetFigures { asks, grants, failures, alone, age } = figures;
+        shared.counter(&names::FLEET_ASKS, at).increment(asks);
+        shared.counter(&names::FLEET_GRANTS, at).increment(grants);
+        shared.counter(&names::FLEET_FAILURES, at).increment(failures);
+        shared.gauge(&names::FLEET_GRANT_AGE, at).set(age.as_secs_f64());
+        shared.set(&names::FLEET_ALONE, at, alone);
+    }
+
+    /// Takes over how the nodes of each upstream are.
+    pub fn breakers_are(&self, breakers: impl IntoIterator<Item = BreakerFigures>) {
+        for (upstream, figures) in breakers.into_iter().enumerate() {
+            self.shared.update_breakers(upstream, figures);
+        }
+    }
+
+    /// Takes over how much memory there is and how short it is.
+    pub fn memory_is(&self, MemoryFigures { ceiling, level, held_by_clients }: MemoryFigures) {
+        #[expect(clippy::cast_precision_loss, reason = "the exposition has nothing but floating point")]
+        let bytes = |bytes: u64| bytes as f64;
+        self.shared.gauge(&names::MEMORY_CEILING, [0, 0]).set(bytes(ceiling));
+        self.shared.gauge(&names::MEMORY_LEVEL, [0, 0]).set(f64::from(level));
+        self.shared.gauge(&names::CLIENT_MEMORY, [0, 0]).set(bytes(held_by_clients));
     }
 
     /// All series as Prometheus text (version 0.0.4). Takes time in proportion to their number: for the
@@ -166,6 +238,12 @@ impl Shared {
         ] {
             self.counter(family, [0, 0]).increment(0);
         }
+        for limit in 0..Overrun::COUNT {
+            self.counter(&names::CLIENTS_EVICTED, [limit, 0]).increment(0);
+        }
+        for what in 0..Shed::COUNT {
+            self.counter(&names::REFUSED_FOR_MEMORY, [what, 0]).increment(0);
+        }
         for upstream in 0..self.upstreams.len() {
             self.start_upstream_at_zero(upstream);
         }
@@ -189,6 +267,9 @@ impl Shared {
         for cause in 0..ResendCause::COUNT {
             self.counter(&names::UPSTREAM_RESENT, [upstream, cause]).increment(0);
         }
+        for verdict in 0..RetryVerdict::COUNT {
+            self.counter(&names::UPSTREAM_RETRIES, [upstream, verdict]).increment(0);
+        }
     }
 
     fn update_readiness(&self) {
@@ -211,23 +292,33 @@ impl Shared {
         self.set(&names::TOPOLOGY_UNSERVED, [upstream, 0], unserved);
     }
 
-    fn set(&self, family: &'static Family, at: [usize; 2], value: usize) {
+    fn update_breakers(&self, upstream: usize, figures: BreakerFigures) {
+        for (phase, count) in figures.nodes.into_iter().enumerate() {
+            self.set(&names::BREAKER_NODES, [upstream, phase], count);
+        }
+        for (phase, count) in figures.entered.into_iter().enumerate() {
+            self.counter(&names::BREAKER_TRANSITIONS, [upstream, phase]).absolute(count);
+        }
+        self.counter(&names::BREAKER_REJECTED, [upstream, 0]).absolute(figures.rejected);
+    }
+
+    fn set(&self, family: &'static Family, at: impl Into<At>, value: usize) {
         self.gauge(family, at).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));
     }
 
-    fn counter(&self, family: &'static Family, at: [usize; 2]) -> Counter {
+    fn counter(&self, family: &'static Family, at: impl Into<At>) -> Counter {
         self.recorder.register_counter(&self.key(family, at), &METADATA)
     }
 
-    fn gauge(&self, family: &'static Family, at: [usize; 2]) -> Gauge {
+    fn gauge(&self, family: &'static Family, at: impl Into<At>) -> Gauge {
         self.recorder.register_gauge(&self.key(family, at), &METADATA)
     }
 
     /// The series of a family at the given numbers, one per label of the family.
-    fn key(&self, family: &'static Family, at: [usize; 2]) -> Key {
+    fn key(&self, family: &'static Family, at: impl Into<At>) -> Key {
         let label =
             |(label, number): (&Label, usize)| metrics::Label::new(label.name(), self.value(*label, number));
-        Key::from_parts(family.name, family.labels.iter().zip(at).map(label).collect::<Vec<_>>())
+        Key::from_parts(family.name, family.labels.iter().zip(at.into().0).map(label).collect::<Vec<_>>())
     }
 
     /// The label value that a number stands for.
@@ -245,7 +336,13 @@ impl Shared {
             Label::Outcome => closed(LossOutcome::ALL.get(number).map(|value| value.label())),
             Label::Reason => closed(LeaseReason::ALL.get(number).map(|value| value.label())),
             Label::Cause => closed(ResendCause::ALL.get(number).map(|value| value.label())),
+            Label::Limit => closed(LimitKind::ALL.get(number).map(|value| value.label())),
+            Label::Action => closed(LimitAction::ALL.get(number).map(|value| value.label())),
+            Label::Verdict => closed(RetryVerdict::ALL.get(number).map(|value| value.label())),
             Label::Role => closed(NodeRole::ALL.get(number).map(|value| value.label())),
+            Label::Breaker => closed(BreakerPhase::ALL.get(number).map(|value| value.label())),
+            Label::Bound => closed(Overrun::ALL.get(number).map(|value| value.label())),
+            Label::What => closed(Shed::ALL.get(number).map(|value| value.label())),
             Label::Version => closed(Some(env!("CARGO_PKG_VERSION"))),
         };
         value.unwrap_or_else(|| SharedString::const_str(NONE))
@@ -253,17 +350,20 @@ impl Shared {
 
     /// The histograms family by family, as the format demands, although they are stored tenant by tenant.
     fn render_latencies(&self, out: &mut String) {
-        let parts: [(&Family, Part); 3] = [
+        let parts: [(&Family, Part); 4] = [
             (&names::CLIENT_SECONDS, |latencies| &latencies.client),
             (&names::UPSTREAM_SECONDS, |latencies| &latencies.upstream),
             (&names::PROXY_SECONDS, |latencies| &latencies.proxy),
+            (&names::LIMIT_DELAY_SECONDS, |latencies| &latencies.delayed),
         ];
         for (family, part) in parts {
             text::start(out, family);
             for (tenant, latencies) in self.latencies.iter().enumerate() {
-                if let Some(latencies) = latencies.get() {
+                if let Some(latency) =
+                    latencies.get().map(|of| part(of)).filter(|latency| !latency.is_empty())
+                {
                     let tenant = self.value(Label::Tenant, tenant);
-                    part(latencies).render(out, family, (Label::Tenant.name(), &tenant));
+                    latency.render(out, family, (Label::Tenant.name(), &tenant));
                 }
             }
         }
@@ -273,8 +373,24 @@ impl Shared {
 /// What the recorder asks for with each registration and does not use.
 static METADATA: Metadata<'static> = Metadata::new("tenantry", Level::INFO, None);
 
+/// The numbers of a series' labels, as many as its family has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct At([usize; 3]);
+
+impl From<[usize; 2]> for At {
+    fn from([first, second]: [usize; 2]) -> Self {
+        Self([first, second, 0])
+    }
+}
+
+impl From<[usize; 3]> for At {
+    fn from(numbers: [usize; 3]) -> Self {
+        Self(numbers)
+    }
+}
+
 /// A series: its family's name and the number of each of its labels.
-type Place = (&'static str, [usize; 2]);
+type Place = (&'static str, At);
 
 /// Adds one worker's counts to the series of the process. Belongs to its worker; no two share one.
 pub struct Publisher {
@@ -299,6 +415,14 @@ impl Publisher {
         self.publish_process(&mut worker.process);
     }
 
+    /// How many requests may be sent again to each of some upstreams. What is left is the whole process': every worker
+    /// says the same.
+    pub fn retries_left_are(&mut self, left: impl Iterator<Item = (usize, u32)>) {
+        for (upstream, left) in left {
+            self.gauge(&names::UPSTREAM_RETRIES_LEFT, [upstream, 0]).set(f64::from(left));
+        }
+    }
+
     fn publish_tenant(&mut self, tenant: usize, counts: &mut TenantCounts) {
         counts.is_touched = false;
         for (command, count) in counts.commands.iter_mut().enumerate() {
@@ -311,8 +435,16 @@ impl Publisher {
             self.count(&names::BYTES, [tenant, direction], mem::take(count));
         }
         self.count(&names::TENANT_VIOLATIONS, [tenant, 0], u64::from(mem::take(&mut counts.violations)));
+        self.count(&names::COMPRESSION_INPUT, [tenant, 0], mem::take(&mut counts.compression_input));
+        self.count(&names::COMPRESSION_OUTPUT, [tenant, 0], mem::take(&mut counts.compression_output));
+        self.count(&names::DEGRADED_REPLIES, [tenant, 0], u64::from(mem::take(&mut counts.degraded)));
         self.shift(&names::CONNECTIONS, [tenant, 0], mem::take(&mut counts.connections));
-        if !counts.client.is_empty() {
+        for (limit, actions) in counts.limited.iter_mut().enumerate() {
+            for (action, count) in actions.iter_mut().enumerate() {
+                self.count(&names::LIMITED_REQUESTS, [tenant, limit, action], u64::from(mem::take(count)));
+            }
+        }
+        if !counts.client.is_empty() || !counts.delayed.is_empty() {
             self.publish_latencies(tenant, counts);
         }
     }
@@ -323,6 +455,7 @@ impl Publisher {
             latencies.client.take(&mut counts.client);
             latencies.upstream.take(&mut counts.upstream);
             latencies.proxy.take(&mut counts.proxy);
+            latencies.delayed.take(&mut counts.delayed);
         }
     }
 
@@ -344,22 +477,32 @@ impl Publisher {
         for (cause, count) in counts.resent.iter_mut().enumerate() {
             self.count(&names::UPSTREAM_RESENT, [upstream, cause], u64::from(mem::take(count)));
         }
+        for (verdict, count) in counts.retries.iter_mut().enumerate() {
+            self.count(&names::UPSTREAM_RETRIES, [upstream, verdict], u64::from(mem::take(count)));
+        }
         self.count(&names::UPSTREAM_CONNECTS, [upstream, 0], u64::from(mem::take(&mut counts.connects)));
     }
 
     fn publish_process(&mut self, counts: &mut ProcessCounts) {
-        let ProcessCounts { opened, refused, auth_failures, protocol_errors } = mem::take(counts);
+        let ProcessCounts { opened, refused, auth_failures, protocol_errors, evicted, shed } =
+            mem::take(counts);
         self.count(&names::CONNECTIONS_OPENED, [0, 0], u64::from(opened));
         self.count(&names::CONNECTIONS_REFUSED, [0, 0], u64::from(refused));
         self.count(&names::AUTHENTICATION_FAILURES, [0, 0], u64::from(auth_failures));
         self.count(&names::PROTOCOL_ERRORS, [0, 0], u64::from(protocol_errors));
+        for (limit, count) in evicted.into_iter().enumerate() {
+            self.count(&names::CLIENTS_EVICTED, [limit, 0], u64::from(count));
+        }
+        for (what, count) in shed.into_iter().enumerate() {
+            self.count(&names::REFUSED_FOR_MEMORY, [what, 0], u64::from(count));
+        }
     }
 
     /// Adds to a counter. A series that has counted nothing is not made: the number of series is that of the
     /// combinations in use.
-    fn count(&mut self, family: &'static Family, at: [usize; 2], count: u64) {
+    fn count(&mut self, family: &'static Family, at: impl Into<At>, count: u64) {
         if count > 0 {
-            let shared = &self.shared;
+            let (shared, at) = (&self.shared, at.into());
             self.counters
                 .entry((family.name, at))
                 .or_insert_with(|| shared.counter(family, at))
@@ -368,12 +511,15 @@ impl Publisher {
     }
 
     /// Moves a gauge up or down.
-    fn shift(&mut self, family: &'static Family, at: [usize; 2], change: i32) {
+    fn shift(&mut self, family: &'static Family, at: impl Into<At>, change: i32) {
         if change != 0 {
-            let shared = &self.shared;
-            let gauge = self.gauges.entry((family.name, at)).or_insert_with(|| shared.gauge(family, at));
-            gauge.increment(change);
+            self.gauge(family, at).increment(change);
         }
+    }
+
+    fn gauge(&mut self, family: &'static Family, at: impl Into<At>) -> &Gauge {
+        let (shared, at) = (&self.shared, at.into());
+        self.gauges.entry((family.name, at)).or_insert_with(|| shared.gauge(family, at))
     }
 }
 

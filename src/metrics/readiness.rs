@@ -44,6 +44,8 @@ enum Listening {
 #[derive(Debug, Default)]
 struct Upstream {
     name: String,
+    /// No tenant needs it.
+    is_spare: bool,
     /// The number of the topology that `primaries` are from.
     version: u64,
     primaries: Vec<u32>,
@@ -113,11 +115,22 @@ impl Upstream {
             .then(|| format!("upstream '{name}' has not been connected by every worker yet"))
     }
 
-    /// What is wrong with it although it is ready.
-    fn remark(&self) -> Option<String> {
+    /// What is wrong with it although the proxy is ready.
+    fn remark(&self, workers: usize) -> Option<String> {
+        if let Some(complaint) = self.complaint(workers) {
+            return self.is_spare.then_some(complaint);
+        }
         let reason = self.primaries().find_map(Node::failure)?;
         let (name, away, all) = (&self.name, self.away(), self.primaries.len());
         Some(format!("upstream '{name}': {away} of {all} primaries cannot be reached: {reason}"))
+    }
+}
+
+impl State {
+    /// Why the proxy is not ready.
+    fn complaints(&self) -> impl Iterator<Item = String> {
+        let needed = self.upstreams.iter().filter(|upstream| !upstream.is_spare);
+        needed.filter_map(|upstream| upstream.complaint(self.workers))
     }
 }
 
@@ -128,6 +141,11 @@ impl Readiness {
         let upstreams = upstreams.into_iter().map(|name| Upstream { name, ..Upstream::default() }).collect();
         let state = State { upstreams, workers: 1, numbered: 0, listening: Listening::NotYet };
         Self { state: Mutex::new(state) }
+    }
+
+    /// No tenant needs this upstream: the proxy is ready without it.
+    pub fn is_spare(&self, upstream: usize) {
+        self.change(upstream, |upstream| upstream.is_spare = true);
     }
 
     /// A number for one more worker.
@@ -205,14 +223,16 @@ impl Readiness {
             Listening::Yes => None,
             Listening::NoLonger => Some("draining: new connections are refused".to_owned()),
         };
-        let reasons: Vec<String> = closed
-            .into_iter()
-            .chain(state.upstreams.iter().filter_map(|upstream| upstream.complaint(state.workers)))
-            .collect();
+        let reasons: Vec<String> = closed.into_iter().chain(state.complaints()).collect();
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        Ok(state.upstreams.iter().filter_map(Upstream::remark).collect())
+        Ok(state.upstreams.iter().filter_map(|upstream| upstream.remark(state.workers)).collect())
+    }
+
+    /// Whether every upstream that a tenant needs can be reached.
+    pub fn is_served(&self) -> bool {
+        self.lock().complaints().next().is_none()
     }
 
     /// For each upstream, whether it can be reached.

@@ -12,7 +12,8 @@
 //! A number beyond the table counts as that one too: a count may be filed under `-`, it is never lost.
 
 use super::label::{
-    Direction, ErrorCode, FailurePhase, LeaseReason, LossOutcome, ResendCause, UpstreamState,
+    Direction, ErrorCode, FailurePhase, LeaseReason, LimitAction, LimitKind, LossOutcome, Overrun,
+    ResendCause, RetryVerdict, Shed, UpstreamState,
 };
 use super::latency::LatencyCounts;
 
@@ -51,6 +52,16 @@ pub(super) struct TenantCounts {
     pub(super) connections: i32,
     /// Replies or requests that were found outside their tenant.
     pub(super) violations: u32,
+    /// Requests and connections that met a limit, by [`LimitKind`] and [`LimitAction`].
+    pub(super) limited: [[u32; LimitAction::COUNT]; LimitKind::COUNT],
+    /// How long requests beyond a rate had to wait.
+    pub(super) delayed: LatencyCounts,
+    /// Bytes of values that were compressed, as they were written.
+    pub(super) compression_input: u64,
+    /// Bytes of the same as they are stored.
+    pub(super) compression_output: u64,
+    /// Reads that were answered as if there were no key.
+    pub(super) degraded: u32,
 }
 
 impl TenantCounts {
@@ -65,6 +76,11 @@ impl TenantCounts {
             bytes: [0; Direction::COUNT],
             connections: 0,
             violations: 0,
+            limited: [[0; LimitAction::COUNT]; LimitKind::COUNT],
+            delayed: LatencyCounts::default(),
+            compression_input: 0,
+            compression_output: 0,
+            degraded: 0,
         }
     }
 }
@@ -86,6 +102,8 @@ pub(super) struct UpstreamCounts {
     pub(super) leases_refused: u32,
     /// Requests sent again for each [`ResendCause`].
     pub(super) resent: [u32; ResendCause::COUNT],
+    /// Requests that were to be sent again because a node failed, by [`RetryVerdict`].
+    pub(super) retries: [u32; RetryVerdict::COUNT],
 }
 
 /// The counts that belong to no tenant.
@@ -99,6 +117,10 @@ pub(super) struct ProcessCounts {
     pub(super) auth_failures: u32,
     /// Requests that were not RESP.
     pub(super) protocol_errors: u32,
+    /// Clients closed because they held too much, by [`Overrun`].
+    pub(super) evicted: [u32; Overrun::COUNT],
+    /// What was refused because memory was short, by [`Shed`].
+    pub(super) shed: [u32; Shed::COUNT],
 }
 
 impl WorkerMetrics {
@@ -173,6 +195,13 @@ impl WorkerMetrics {
         *total = total.wrapping_add(count);
     }
 
+    /// Values of `tenant` were compressed: bytes before and after.
+    pub fn compressed(&mut self, tenant: usize, input: u64, output: u64) {
+        let counts = self.tenant(tenant);
+        counts.compression_input = counts.compression_input.wrapping_add(input);
+        counts.compression_output = counts.compression_output.wrapping_add(output);
+    }
+
     /// A downstream connection was accepted; `tenant` is its listener's, or [`WorkerMetrics::unbound`].
     pub fn connection_opened(&mut self, tenant: usize) {
         self.process.opened = self.process.opened.wrapping_add(1);
@@ -205,10 +234,33 @@ impl WorkerMetrics {
         self.process.protocol_errors = self.process.protocol_errors.wrapping_add(1);
     }
 
+    /// A client was closed because it held more than `limit` allows.
+    pub fn client_evicted(&mut self, limit: Overrun) {
+        let count = &mut self.process.evicted[limit as usize];
+        *count = count.wrapping_add(1);
+    }
+
+    /// Something was refused because memory was short.
+    pub fn refused_for_memory(&mut self, what: Shed) {
+        let count = &mut self.process.shed[what as usize];
+        *count = count.wrapping_add(1);
+    }
+
     /// A request or reply was found outside its tenant and stopped. Must never happen; alert on it.
     pub fn tenant_violation(&mut self, tenant: usize) {
         let counts = self.tenant(tenant);
         counts.violations = counts.violations.wrapping_add(1);
+    }
+
+    /// A request of `tenant`, or a connection to it, has met a limit.
+    pub fn limited(&mut self, tenant: usize, limit: LimitKind, action: LimitAction) {
+        let count = &mut self.tenant(tenant).limited[limit as usize][action as usize];
+        *count = count.wrapping_add(1);
+    }
+
+    /// A request of `tenant` has to wait for so many microseconds because it exceeds a rate.
+    pub fn delayed(&mut self, tenant: usize, micros: u32) {
+        self.tenant(tenant).delayed.record(micros, 1);
     }
 
     /// A connection to `upstream` is now in `state`; pair with [`WorkerMetrics::upstream_left`].
@@ -260,6 +312,20 @@ impl WorkerMetrics {
             let count = &mut counts.resent[cause as usize];
             *count = count.wrapping_add(1);
         }
+    }
+
+    /// A request was to be sent to `upstream` again because a node failed.
+    pub fn retry(&mut self, upstream: usize, verdict: RetryVerdict) {
+        if let Some(counts) = self.upstreams.get_mut(upstream) {
+            let count = &mut counts.retries[verdict as usize];
+            *count = count.wrapping_add(1);
+        }
+    }
+
+    /// A read of `tenant` was answered as if there were no key.
+    pub fn degraded_reply(&mut self, tenant: usize) {
+        let counts = self.tenant(tenant);
+        counts.degraded = counts.degraded.wrapping_add(1);
     }
 
     /// A client got no connection to `upstream` of its own in time.

@@ -1,7 +1,10 @@
 use super::*;
 use crate::admin::topology::{Topologies, Watched};
+use crate::memory::Gauge;
 use crate::metrics::publish::{Names, Registry};
 use crate::routing::topology::{NodeId, Topology};
+use crate::settings::MemorySettings;
+use crate::upstream::Healths;
 use crate::upstream::feed::feed;
 use axum::routing::get;
 use std::io::{Read, Write};
@@ -75,7 +78,10 @@ impl Reply {
 fn state(registry: &Registry) -> AdminState {
     let (_, feed) = feed(Topology::of_one_node(NodeId(0)));
     let main = Watched { name: "main".to_owned(), is_fixed: true, feed };
-    AdminState { registry: registry.clone(), topologies: Topologies::new([main], Arc::default()) }
+    let healths = Arc::new(Healths::new([], Arc::default(), tokio::time::Instant::now().into_std()));
+    let memory = Arc::new(Gauge::new(MemorySettings::default(), 1));
+    let topologies = Topologies::new([main], Arc::default());
+    AdminState { registry: registry.clone(), topologies, healths, memory }
 }
 
 fn registry() -> Registry {
@@ -139,7 +145,7 @@ fn index_lists_every_page() {
     let index = admin.get("/");
     assert_eq!(index.status, 200);
     let pages: Vec<&str> = index.body.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(pages, ["/metrics", "/livez", "/readyz", "/topology"]);
+    assert_eq!(pages, ["/metrics", "/livez", "/readyz", "/topology", "/breakers"]);
     for page in pages {
         assert_ne!(admin.get(page).status, 404, "{page}");
     }

@@ -50,6 +50,23 @@ fn workers_add_to_the_same_series() {
 }
 
 #[test]
+fn what_met_a_limit_is_counted_by_limit_and_action() {
+    let registry = registry();
+    let (mut worker, mut publisher) = (registry.worker(), registry.publisher());
+    worker.limited(0, LimitKind::Requests, LimitAction::Rejected);
+    worker.limited(0, LimitKind::ClassReplyBytes, LimitAction::Delayed);
+    worker.limited(0, LimitKind::ClassReplyBytes, LimitAction::Delayed);
+    worker.delayed(0, 1_500);
+    publisher.publish(&mut worker);
+    let series = |limit, action| {
+        format!(r#"tenantry_limited_requests_total{{tenant="acme",limit="{limit}",action="{action}"}}"#)
+    };
+    expect(&registry, &series("requests", "rejected"), "1");
+    expect(&registry, &series("class_reply_bytes", "delayed"), "2");
+    expect(&registry, r#"tenantry_limit_delay_seconds_sum{tenant="acme"}"#, "0.001500");
+}
+
+#[test]
 fn what_has_no_name_is_a_dash() {
     let registry = registry();
     let (mut worker, mut publisher) = (registry.worker(), registry.publisher());
@@ -183,6 +200,24 @@ fn unused_combinations_have_no_series() {
     assert!(!text.contains(r#"tenantry_client_seconds_count{tenant="globex"}"#));
 }
 
+#[test]
+fn retries_and_what_is_left_of_them_are_counted_by_upstream_and_degraded_replies_by_tenant() {
+    let registry = registry();
+    let (mut worker, mut publisher) = (registry.worker(), registry.publisher());
+    worker.retry(0, RetryVerdict::Granted);
+    worker.retry(0, RetryVerdict::Granted);
+    worker.degraded_reply(1);
+    publisher.publish(&mut worker);
+    publisher.publish(&mut worker);
+    publisher.retries_left_are([(0, 7)].into_iter());
+    expect(&registry, r#"tenantry_upstream_retries_total{upstream="main",verdict="granted"}"#, "2");
+    expect(&registry, r#"tenantry_upstream_retries_total{upstream="main",verdict="refused"}"#, "0");
+    expect(&registry, r#"tenantry_upstream_retries_left{upstream="main"}"#, "7");
+    expect(&registry, r#"tenantry_degraded_replies_total{tenant="globex"}"#, "1");
+    publisher.retries_left_are([(0, 3)].into_iter());
+    expect(&registry, r#"tenantry_upstream_retries_left{upstream="main"}"#, "3");
+}
+
 /// Counts at least once into every family.
 fn busy_registry() -> Registry {
     let registry = registry();
@@ -201,11 +236,43 @@ fn busy_registry() -> Registry {
         }
     }
     worker.tenant_violation(0);
+    worker.limited(0, LimitKind::InFlight, LimitAction::Rejected);
+    worker.delayed(0, 1500);
+    worker.compressed(0, 100, 10);
+    worker.degraded_reply(0);
     publisher.publish(&mut worker);
+    publisher.retries_left_are([(0, 100)].into_iter());
+    registry.connection_limit_is(0, 100);
     let age = Duration::from_secs(1);
     let figures = TopologyFigures { refreshes: 1, changes: 1, age, nodes: [1, 1], unserved: 0 };
     registry.topologies_are([Some(figures)]);
+    let age = Duration::from_millis(250);
+    registry.fleet_is(0, FleetFigures { asks: 20, grants: 18, failures: 2, alone: 1, age });
+    registry.breakers_are([BreakerFigures { nodes: [2, 1, 0], entered: [1, 2, 1], rejected: 7 }]);
+    registry.memory_is(MemoryFigures { ceiling: 1, level: 0, held_by_clients: 0 });
     registry
+}
+
+#[test]
+fn who_is_refused_or_closed_for_memory_is_told_by_what_and_why() {
+    let registry = registry();
+    let (mut worker, mut publisher) = (registry.worker(), registry.publisher());
+    worker.client_evicted(Overrun::OutputSoft);
+    worker.client_evicted(Overrun::OutputSoft);
+    worker.refused_for_memory(Shed::Connection);
+    publisher.publish(&mut worker);
+    registry.memory_is(MemoryFigures { ceiling: 1 << 30, level: 2, held_by_clients: 77 });
+    for (series, expected) in [
+        (r#"tenantry_clients_evicted_total{bound="max_output_soft"}"#, "2"),
+        (r#"tenantry_clients_evicted_total{bound="max_memory"}"#, "0"),
+        (r#"tenantry_refused_for_memory_total{what="connection"}"#, "1"),
+        (r#"tenantry_refused_for_memory_total{what="request"}"#, "0"),
+        ("tenantry_memory_ceiling_bytes", "1073741824"),
+        ("tenantry_memory_level", "2"),
+        ("tenantry_client_memory_bytes", "77"),
+    ] {
+        expect(&registry, series, expected);
+    }
 }
 
 /// The name and labels of a sample line, and its family's name.
