@@ -8,10 +8,16 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tenantry::command::{Lacks, Unidentified, Unlocatable, find};
+use tenantry::command::{Lacks, Selection, Unidentified, Unlocatable, find};
+use tenantry::policy::bucket::Pace;
 use tenantry::resp::{OwnedRequest, ProtocolError};
 use tenantry::session::{Persona, rescue};
+use tenantry::tenant::lifetime::ForEver;
+use tenantry::tenant::limits::{ClassRules, LimitRules, Limits, OnExceed, Owner, Rate, Rates, Scope};
+use tenantry::tenant::prefix::TenantName;
 use tenantry::tenant::scope::Unscopable;
+use tenantry::tenant::sizes::TooLarge;
+use tenantry::upstream::health::reason as reason_of_breaker;
 use tenantry::upstream::{Failure, Fate, Greeting};
 
 fn root() -> &'static Path {
@@ -34,7 +40,10 @@ fn originated() -> Vec<String> {
     texts.extend(protocol_errors().iter().map(|error| text(&error.to_reply())));
     texts.push(Unscopable::NameTooLong { len: 2, limit: 1 }.to_string());
     texts.push(Unscopable::RequestTooLong { len: 2, limit: 1 }.to_string());
+    texts.push(Unscopable::ValueTooLong { len: 2, limit: 1 }.to_string());
+    texts.extend(constants("src/tenant/compression/shown.rs"));
     texts.push(Unscopable::Unsupported { what: "another database" }.to_string());
+    texts.extend(of_rules());
     texts.extend(literals("src/session/local.rs"));
     texts.extend(literals("src/session/greeting.rs"));
     texts.extend(constants("src/session/cluster.rs"));
@@ -94,19 +103,56 @@ fn of_rescue() -> Vec<String> {
     let newer = Persona::from_greeting(&Greeting { version: "7.2.0".into(), ..Greeting::default() });
     let failure = |fate, retry_in| Failure { fate, reason: Rc::from("connection refused"), retry_in };
     let wait = Some(Duration::from_millis(1));
+    let owner = Owner { tenant: TenantName::parse("acme").expect("a name"), user: Some("bob".to_owned()) };
+    let rate = Rate { written: "10".to_owned(), pace: Pace::per_second(10, 10) };
+    let class = ClassRules {
+        name: "keys".to_owned(),
+        commands: Selection::of_class("keys").expect("a command"),
+        rates: Rates { requests: Some(rate), ..Rates::default() },
+    };
+    let rules = LimitRules {
+        rates: Rates::default(),
+        classes: vec![class],
+        connections: None,
+        in_flight: None,
+        on_exceed: OnExceed::Reject,
+        is_dry_run: false,
+        scope: Scope::Process,
+    };
+    let limits = Limits::new(0, owner.clone(), &rules);
+    let limit = limits.rates.first().expect("the class has one");
+    let reason = Rc::from(reason_of_breaker("no reply within 200 ms"));
+    let breaker = Failure { reason, ..failure(Fate::NotSent, wait) };
     [
         rescue::no_permission(denied, "default", &Persona::default()),
         rescue::no_permission(denied, "default", &newer),
         rescue::not_yet(denied, Lacks::ScriptConfinement),
         rescue::only_subscriptions(denied),
+        rescue::sees_stored(denied, &TenantName::parse("acme").expect("a name")),
         rescue::no_lease("main", Duration::from_secs(2)),
+        rescue::rate_limited(&owner, limit, 1),
+        rescue::too_many_in_flight(&owner, 1),
+        rescue::too_many_connections(&owner, 1),
         rescue::unavailable("main", &failure(Fate::NotSent, wait)),
+        rescue::unavailable("main", &breaker),
         rescue::unavailable("main", &failure(Fate::NotSent, None)),
         rescue::unavailable("main", &failure(Fate::MayHaveRun, None)),
     ]
     .iter()
     .map(|bytes| text(bytes))
     .collect()
+}
+
+fn of_rules() -> Vec<String> {
+    let row = find("SADD").expect("in the table");
+    vec![
+        text(&rescue::read_only(row)),
+        text(&rescue::needs_expire_options(row)),
+        TooLarge::Arguments { count: 2, limit: 1 }.to_string(),
+        TooLarge::Key { len: 2, limit: 1 }.to_string(),
+        TooLarge::Value { len: 2, limit: 1 }.to_string(),
+        ForEver { max: 1 }.to_string(),
+    ]
 }
 
 fn of_identification() -> Vec<String> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tenantry::routing::topology::{MultiKeyScope, NodeId, Shard, Topology};
 use tenantry::settings::{
-    Deployment, Endpoint, Password, Restore, SentinelSettings, TopologySettings, UpstreamSettings,
+    BreakerSettings, ClassTimeouts, Deployment, Endpoint, Password, Restore, RetrySettings, SentinelSettings,
+    TopologySettings, UpstreamSettings,
 };
 use tenantry::upstream::Feed;
 use tenantry::upstream::discovery::{Discovery, run_all};
@@ -47,13 +48,16 @@ fn settings(deployment: Deployment) -> UpstreamSettings {
         database: 0,
         connect_timeout: 5 * second,
         reply_timeout: second,
+        class_timeouts: ClassTimeouts::default(),
+        retry: RetrySettings { percent: 20, minimum: 10 },
         reconnect_min: second,
         reconnect_max: second,
         idle_timeout: second,
-        max_queued: 1,
+        window: 1,
         max_leases: 1,
         lease_wait: second,
         restore: Restore::Checked,
+        breaker: BreakerSettings::OFF,
     }
 }
 

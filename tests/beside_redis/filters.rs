@@ -14,7 +14,9 @@ use tenantry::resp::{OwnedRequest, Progress, ReplyScanner, Version};
 use tenantry::session::Persona;
 use tenantry::session::cluster::{Endpoint, Node};
 use tenantry::session::info::{ClientCounts, TenantFacts, Traffic, info_text};
-use tenantry::tenant::directory::{DatabaseKind, Directory, Namespace, Order, ReadFrom, TenantEntry};
+use tenantry::tenant::directory::{
+    DatabaseKind, Directory, Namespace, OnUnavailable, Order, ReadFrom, TenantEntry,
+};
 use tenantry::tenant::prefix::TenantName;
 use tenantry::tenant::{UpstreamLimits, scope};
 use tenantry::upstream::Greeting;
@@ -106,8 +108,12 @@ fn namespace() -> Arc<Namespace> {
         has_cluster_persona: false,
         order: Order::Strict,
         read_from: ReadFrom::Primary,
+        on_unavailable: OnUnavailable::Error,
+        weight: 1,
         has_listener: true,
+        rules: tenantry::tenant::Rules::default(),
         users: Vec::new(),
+        limits: None,
     };
     let directory = Directory::new(&[entry]).expect("a directory");
     let binding = directory.listener_binding(&name).expect("a listener");

@@ -14,6 +14,8 @@
     reason = "a test fails by panicking and prints its seed; the harness of `tests/it` offers more than is used here"
 )]
 
+mod absent;
+mod categories;
 mod clients;
 mod command_table;
 mod discovery;

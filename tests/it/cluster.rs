@@ -21,7 +21,7 @@ fn behind_proxy(lines: &str) -> (RedisCluster, Proxy) {
 }
 
 /// The usual set-up with more lines for the upstream.
-fn setup_for(cluster: &RedisCluster, lines: &str) -> Setup {
+pub(crate) fn setup_for(cluster: &RedisCluster, lines: &str) -> Setup {
     let mut setup = Setup::for_upstream(cluster.url());
     setup.upstream_lines = format!("{}\n{lines}", setup.upstream_lines);
     setup
@@ -33,12 +33,12 @@ fn tags_of(cluster: &RedisCluster, node: Node) -> impl Iterator<Item = String> {
 }
 
 /// One of them.
-fn tag_of(cluster: &RedisCluster, node: Node) -> String {
+pub(crate) fn tag_of(cluster: &RedisCluster, node: Node) -> String {
     tags_of(cluster, node).next().expect("a node has slots")
 }
 
 /// A tag's slot.
-fn slot_of(tag: &str) -> u16 {
+pub(crate) fn slot_of(tag: &str) -> u16 {
     slot(tag.as_bytes())
 }
 
@@ -74,7 +74,7 @@ fn blocked(client: &mut Client) -> u64 {
 }
 
 /// A bulk string as clients are shown it.
-fn bulk(text: &str) -> String {
+pub(crate) fn bulk(text: &str) -> String {
     format!("${}\\r\\n{text}\\r\\n", text.len())
 }
 

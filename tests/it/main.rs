@@ -11,22 +11,31 @@
     reason = "a broken expectation ends the test; the functions around a test are test code as well"
 )]
 
+mod breaker;
 mod clients;
 mod cluster;
 mod cluster_channels;
 mod cluster_persona;
 mod commandline;
+mod compression;
 mod cut;
+mod deadlines;
+mod degradation;
 mod deployments;
 mod dev;
 mod dialogue;
 mod failover;
+mod fairness;
+mod fleet;
+mod hygiene;
 mod isolation;
 mod keyspace;
 mod leases;
+mod limits;
 mod mutations;
 mod operations;
 mod oracle;
+mod overload;
 mod protocol;
 mod regressions;
 mod sentinel;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{OnDrop, behind_proxy, blocked, bulk, calls, counted, setup_for, slot_of, tag_of, tags_of};
-use crate::servers::{Protocol, Proxy, RedisCluster, Shape};
+use crate::servers::{Protocol, Proxy, RedisCluster, Setup, Shape};
 use crate::wire::{show, words};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Resp2, Protocol::Resp3];
@@ -95,6 +95,41 @@ fn a_transaction_on_both_sides_of_a_migration_is_carried_out_once_and_whole() {
             "*2\\r\\n$1\\r\\n2\\r\\n$1\\r\\n2\\r\\n",
             acme.ask(&format!("MGET {{{tag}}}a {{{tag}}}b"))
         );
+    }
+}
+
+/// What the proxy adds to a request goes with it, and is done once.
+#[test]
+fn a_time_to_live_follows_its_key() {
+    let cluster = RedisCluster::start_without_replicas();
+    let proxy =
+        Proxy::start(&Setup { tenant_lines: r#"default_ttl = "1h""#, ..setup_for(&cluster, PATIENT) });
+    let [source, target, _] = cluster.primaries()[..] else { panic!("three primaries") };
+    for (tag, protocol) in tags_of(&cluster, source).zip(PROTOCOLS) {
+        let slot = slot_of(&tag);
+        let mut acme = protocol.connect(proxy.acme_port());
+        for key in ["a", "b"] {
+            assert_eq!(":1\\r\\n", acme.ask(&format!("RPUSH {{{tag}}}{key} x")));
+        }
+        let mut migration = cluster.migration(source, target);
+        migration.begin(slot);
+        assert_eq!(1, migration.move_keys(slot, 1));
+        for key in ["a", "b"] {
+            assert_eq!(":2\\r\\n", acme.ask(&format!("RPUSH {{{tag}}}{key} y")));
+        }
+        assert_eq!(":1\\r\\n", acme.ask(&format!("RPUSH {{{tag}}}new x")));
+        let before = counted(&proxy, RESENT);
+        acme.send(&words(&format!("RPOPLPUSH {{{tag}}}a {{{tag}}}b")));
+        proxy.wait_for("the request to be tried again", || counted(&proxy, RESENT) > before);
+        while migration.move_keys(slot, 100) > 0 {}
+        migration.finish(slot);
+        assert_eq!("$1\\r\\ny\\r\\n", show(&acme.frame()));
+        assert_eq!(":3\\r\\n", acme.ask(&format!("LLEN {{{tag}}}b")));
+        assert_eq!(":4\\r\\n", acme.ask(&format!("RPUSH {{{tag}}}b z")));
+        for key in ["a", "b", "new"] {
+            let ttl = acme.ask(&format!("TTL {{{tag}}}{key}"));
+            assert!(ttl.starts_with(":3") && ttl != ":3\\r\\n", "{key}: {ttl}");
+        }
     }
 }
 

@@ -35,7 +35,7 @@ mod slots;
 mod stage;
 mod store;
 
-use crate::servers::{Deployment, Proxy, RedisServer};
+use crate::servers::{Deployment, Proxy, RedisServer, Setup};
 use neighbour::Neighbour;
 use place::{Place, in_every_place};
 use play::Play;
@@ -102,6 +102,23 @@ fn tenant_behind_the_proxy_reads_what_a_redis_of_its_own_would_say(place: Place)
     let proxy = place.proxy(&shared);
     let right = proxied(&proxy, &shared, place);
     Run::new(direct(&own), right, place, Bystander::Globex, seed()).draw(cases());
+}
+
+/// Rules that allow everything are asked about every request. (A `max_value_size` refuses in its own words what a server
+/// refuses in others: offsets beyond 512 MiB.)
+const RULES: &str = r#"
+commands = "+@all"
+max_arguments = 1000000
+max_key_size = "512MiB"
+"#;
+
+#[test]
+fn tenant_with_rules_that_allow_everything_reads_what_a_redis_of_its_own_would_say() {
+    let place = Place::Standalone;
+    let (own, shared) = (RedisServer::start(), place.deploy());
+    let proxy = Proxy::start(&Setup { tenant_lines: RULES, ..Setup::for_upstream(shared.url()) });
+    let right = proxied(&proxy, &shared, place);
+    Run::new(direct(&own), right, place, Bystander::Globex, seed()).draw(cases() / 2);
 }
 
 in_every_place! { two_tenants_at_work_at_once_read_what_a_redis_of_their_own_would_say }

@@ -223,9 +223,34 @@ impl Proxy {
 
     /// Fetches one page of the admin port.
     pub(crate) fn admin(&self, path: &str) -> std::io::Result<Page> {
+        self.ask_admin(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Sends a form to one page of the admin port.
+    pub(crate) fn post(&self, path: &str, form: &str) -> Page {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        self.ask_admin(&request).expect("the admin port answers")
+    }
+
+    /// One whole number of `/metrics`, by its name and labels as they are written there; 0 if it is not there.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let page = self.admin("/metrics").expect("the admin port answers").body;
+        let value = page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.unwrap_or(0)
+    }
+
+    /// Whether the process has logged this.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.process.log.contains(text)
+    }
+
+    fn ask_admin(&self, request: &str) -> std::io::Result<Page> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.ports.admin))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));

@@ -121,7 +121,7 @@ impl RedisServer {
     }
 
     /// Receive queues of the kernel's sockets on the server's port.
-    fn unread_bytes(&self) -> usize {
+    pub(crate) fn unread_bytes(&self) -> usize {
         let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists its sockets");
         let port = format!(":{:04X}", self.port);
         let of_row = |row: &str| {
