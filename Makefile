@@ -1,11 +1,17 @@
 # Two targets matter: `make run` and `make test`. Both install what a bare machine with a Rust toolchain lacks.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench lint clean
+.PHONY: help run build test bench soak lint clean
 
-# `make bench ARGS='--rounds 7 --workloads get64,mget10'`; `make bench ARGS=--cluster` measures a cluster instead;
-# `make bench ARGS=--help` lists all of it.
+# `make bench ARGS='--rounds 7 --workloads get64,mget10'`; `make bench ARGS=--cluster` measures a cluster instead,
+# `ARGS=--fairness` what tenants do to each other, `ARGS=--limits` how a rate is kept, `ARGS=--fleet` how four proxies keep
+# one together, `ARGS=--breaker` a Redis that stops, `ARGS=--compression` compressed values; `make bench ARGS=--help` lists
+# all of it.
 ARGS ?=
+
+# `make soak ARGS=--overload MINUTES=2`
+MINUTES ?= 10
+export MINUTES
 
 # Debian puts proxies where only root's PATH looks.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -35,6 +41,10 @@ test: ## run every test, against Redis servers that the tests start
 bench: ## compare with direct Redis, twemproxy and haproxy, interleaved in one run (Linux)
 	@scripts/install-missing cc redis-server nutcracker haproxy
 	@cargo bench --locked --bench loopback -- $(ARGS)
+
+soak: ## offer ten times what there is room for, and verify every promise; ARGS=--overload MINUTES=10 (Linux)
+	@scripts/install-missing cc redis-server
+	@cargo bench --locked --bench soak -- $(ARGS)
 
 lint: ## formatting, clippy and documentation, warnings denied
 	@scripts/install-missing cc

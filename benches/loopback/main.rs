@@ -8,6 +8,15 @@
 //!
 //! With `--cluster` the same is done with a cluster of three primaries (see [`cluster`]): clients of the cluster
 //! itself, Tenantry in front of it, and Tenantry in front of one Redis, which tells what the cluster adds.
+//! With `--compression` values of JSON are stored compressed and as they come.
+//!
+//! With `--breaker` nothing is compared with others: Redis is stopped under load and continued, and what its clients
+//! read meanwhile is told (see [`breaker`]).
+//! With `--fairness` it is measured what one tenant's load does to another's latency (see [`fairness`]).
+//!
+//! With `--limits` it is measured how well a rate is kept, and what refusing costs another tenant (see [`limits`]).
+//!
+//! With `--fleet` nothing is compared: four proxies share one budget, and what they grant is printed (see [`fleet`]).
 //!
 //! The load comes from this very process (see [`load`]): common load generators cost several times what a
 //! proxy costs and so hide the differences. The exception is `redis-benchmark`, the client of a cluster. Linux only, because CPU time and memory are read from `/proc`.
@@ -18,9 +27,13 @@
     reason = "counts become figures for people, far below the range where that loses anything"
 )]
 
+mod breaker;
 mod cluster;
 mod cost;
 mod crowd;
+mod fairness;
+mod fleet;
+mod limits;
 mod load;
 mod options;
 mod redis_benchmark;
@@ -41,7 +54,21 @@ use target::{Idle, Stand};
 fn main() -> anyhow::Result<()> {
     options::raise_file_limit()?;
     let options = Options::parse();
+    if options.fleet {
+        return fleet::run(&mut std::io::stdout().lock());
+    }
     let stand = Stand::build(options.targets())?;
+    if options.breaker {
+        return breaker::tell(&stand, &mut std::io::stdout().lock());
+    }
+    if options.fairness {
+        writeln!(std::io::stdout(), "{}", fairness::measure(&stand, &options)?)?;
+        return Ok(());
+    }
+    if options.limits {
+        writeln!(std::io::stdout(), "{}", limits::measure(&stand)?)?;
+        return Ok(());
+    }
     let mut report = Report::of_this_machine(&options);
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report.head())?;
@@ -49,7 +76,7 @@ fn main() -> anyhow::Result<()> {
         let rounds = round::measure(&stand, workload, &options)?;
         writeln!(out, "{}", report.workload(workload, &rounds))?;
     }
-    if !options.cluster {
+    if !options.cluster && !options.compression && !options.guards {
         if options.crowd > 0 {
             writeln!(out, "{}", Report::crowd(options.crowd, &crowd::measure(&stand, &options)?))?;
         }

@@ -16,6 +16,7 @@ const RAISED: &str = "TENANTRY_BENCH_RAISED";
 
 /// Measures Redis directly, through twemproxy, haproxy and Tenantry, interleaved in one run; or a cluster.
 #[derive(clap::Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag of the command line")]
 pub(crate) struct Options {
     /// Rounds for each workload; the median is shown.
     #[arg(long, env = "BENCH_ROUNDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -27,8 +28,32 @@ pub(crate) struct Options {
 
     /// Measures a cluster of three primaries: clients of the cluster itself, and Tenantry in front of it and of
     /// one Redis. No idle connections and no crowd.
-    #[arg(long, env = "BENCH_CLUSTER")]
+    #[arg(long, env = "BENCH_CLUSTER", group = "instead")]
     pub(crate) cluster: bool,
+
+    /// Stops Redis under load and continues it, with the breaker on and off: what fifty clients read meanwhile.
+    #[arg(long, env = "BENCH_BREAKER", group = "instead")]
+    pub(crate) breaker: bool,
+
+    /// Measures what limits and the breaker cost while they have nothing to say. No idle connections and no crowd.
+    #[arg(long, env = "BENCH_GUARDS", group = "instead")]
+    pub(crate) guards: bool,
+
+    /// Measures values of JSON, stored compressed and as they come. No idle connections and no crowd.
+    #[arg(long, env = "BENCH_COMPRESSION", group = "instead")]
+    pub(crate) compression: bool,
+
+    /// Measures what one tenant's load does to another's latency, and nothing else.
+    #[arg(long, env = "BENCH_FAIRNESS", group = "instead")]
+    pub(crate) fairness: bool,
+
+    /// Measures how well a rate is kept, and what refusing costs another tenant, and nothing else.
+    #[arg(long, env = "BENCH_LIMITS", group = "instead")]
+    pub(crate) limits: bool,
+
+    /// Measures how four proxies keep one rate together, and nothing else.
+    #[arg(long, env = "BENCH_FLEET", group = "instead")]
+    pub(crate) fleet: bool,
 
     /// Targets, separated by commas; by default all of one Redis, or those of the cluster.
     #[arg(long, env = "BENCH_TARGETS", value_delimiter = ',', value_parser = Kind::parse)]
@@ -47,24 +72,29 @@ pub(crate) struct Options {
     pub(crate) crowd: usize,
 
     /// Given by `cargo bench` to every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[arg(long, hide = true, action = clap::ArgAction::Count)]
+    bench: u8,
 }
 
 impl Options {
     pub(crate) fn targets(&self) -> &[Kind] {
-        match (&*self.targets, self.cluster) {
-            ([], false) => &Kind::SINGLE,
-            ([], true) => &Kind::CLUSTER,
-            (asked_for, _) => asked_for,
+        match &*self.targets {
+            _ if self.breaker => &[Kind::Tenantry],
+            _ if self.fairness || self.limits => &[Kind::Direct, Kind::Tenantry],
+            [] if self.cluster => &Kind::CLUSTER,
+            [] if self.compression => &Kind::COMPRESSION,
+            [] if self.guards => &Kind::GUARDS,
+            [] => &Kind::SINGLE,
+            asked_for => asked_for,
         }
     }
 
     pub(crate) fn workloads(&self) -> Vec<&'static Workload> {
-        match (&*self.workloads, self.cluster) {
-            ([], false) => workload::SINGLE.iter().collect(),
-            ([], true) => workload::CLUSTER.iter().collect(),
-            (asked_for, _) => asked_for.to_vec(),
+        match &*self.workloads {
+            [] if self.cluster => workload::CLUSTER.iter().collect(),
+            [] if self.compression => workload::COMPRESSION.iter().collect(),
+            [] => workload::SINGLE.iter().collect(),
+            asked_for => asked_for.to_vec(),
         }
     }
 }

@@ -28,6 +28,7 @@ struct Line {
     proxy_us: f64,
     of_peer: f64,
     redis_us: f64,
+    redis_bytes: f64,
     p50_ms: f64,
     p99_ms: f64,
     resident: f64,
@@ -51,8 +52,12 @@ impl Report {
             options.rounds,
             options.seconds
         );
-        let (subject, peer) =
-            if options.cluster { (Kind::Cluster, Kind::Tenantry) } else { (Kind::Tenantry, Kind::Twemproxy) };
+        let (subject, peer) = match options {
+            Options { cluster: true, .. } => (Kind::Cluster, Kind::Tenantry),
+            Options { compression: true, .. } => (Kind::Compressing, Kind::Tenantry),
+            Options { guards: true, .. } => (Kind::Guarded, Kind::Bare),
+            Options { .. } => (Kind::Tenantry, Kind::Twemproxy),
+        };
         Self { head, targets, subject, peer, summary: String::new() }
     }
 
@@ -64,8 +69,8 @@ impl Report {
     pub(crate) fn workload(&mut self, workload: &Workload, rounds: &[Round]) -> String {
         let mut text = format!(
             "## {}: {}\n\n\
-             | target | ops/s | of direct | proxy CPU µs | of {} | Redis CPU µs | p50 ms | p99 ms | RSS MiB | to Redis |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+             | target | ops/s | of direct | proxy CPU µs | of {} | Redis CPU µs | Redis bytes | p50 ms | p99 ms | RSS MiB | to Redis |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
             workload.name,
             workload.title(),
             self.peer
@@ -153,6 +158,7 @@ impl Line {
             proxy_us: is_proxy(over(&|sample| sample.proxy_us)),
             of_peer: is_proxy(ratio(&|kind| kind == peer, &|sample| sample.proxy_us)),
             redis_us: over(&|sample| sample.redis_us),
+            redis_bytes: over(&|sample| sample.redis_bytes),
             p50_ms: over(&|sample| sample.p50_ms),
             p99_ms: over(&|sample| sample.p99_ms),
             resident: is_proxy(over(&|sample| sample.resident as f64)),
@@ -162,12 +168,13 @@ impl Line {
 
     fn row(&self, kind: Kind) -> String {
         format!(
-            "| {kind} | {} | {} | {} | {} | {} | {} | {} | {} | {} → {} |",
+            "| {kind} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} → {} |",
             shown(self.commands_per_second, 0),
             shown(self.of_direct, 2),
             shown(self.proxy_us, 2),
             shown(self.of_peer, 2),
             shown(self.redis_us, 2),
+            shown(self.redis_bytes, 0),
             shown(self.p50_ms, 2),
             shown(self.p99_ms, 2),
             shown(self.resident / f64::from(1 << 20), 1),
@@ -194,7 +201,7 @@ fn sample(round: &Round, kind: Kind) -> Option<&Sample> {
     round.iter().find(|sample| sample.kind == kind)
 }
 
-fn median<R>(rounds: &[R], figure: impl Fn(&R) -> f64) -> f64 {
+pub(crate) fn median<R>(rounds: &[R], figure: impl Fn(&R) -> f64) -> f64 {
     let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;

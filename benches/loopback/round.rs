@@ -21,6 +21,8 @@ pub(crate) struct Sample {
     pub(crate) proxy_us: f64,
     /// CPU time of Redis per command, in microseconds.
     pub(crate) redis_us: f64,
+    /// Bytes that Redis read and wrote per command.
+    pub(crate) redis_bytes: f64,
     /// From sending a batch to its last reply, in milliseconds.
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -101,23 +103,27 @@ struct Account<'a> {
     target: &'a Target,
     proxy: Duration,
     redis: Duration,
+    traffic: u64,
 }
 
 impl<'a> Account<'a> {
     fn open(stand: &'a Stand, target: &'a Target) -> anyhow::Result<Self> {
-        Ok(Self { stand, target, proxy: target.cpu_time()?, redis: stand.redis_cpu_time(target.kind)? })
+        let (redis, traffic) = (stand.redis_cpu_time(target.kind)?, stand.redis_traffic(target.kind)?);
+        Ok(Self { stand, target, proxy: target.cpu_time()?, redis, traffic })
     }
 
     /// The load is over; `held` are the connections to Redis before it.
     fn close(self, held: usize, outcome: &Outcome) -> anyhow::Result<Sample> {
         let proxy = self.target.cpu_time()?.saturating_sub(self.proxy);
         let redis = self.stand.redis_cpu_time(self.target.kind)?.saturating_sub(self.redis);
+        let traffic = self.stand.redis_traffic(self.target.kind)?.saturating_sub(self.traffic);
         let per_command = |time: Duration| time.as_secs_f64() * 1e6 / outcome.commands as f64;
         Ok(Sample {
             kind: self.target.kind,
             commands_per_second: outcome.commands_per_second,
             proxy_us: per_command(proxy),
             redis_us: per_command(redis),
+            redis_bytes: traffic as f64 / outcome.commands as f64,
             p50_ms: outcome.p50_ms,
             p99_ms: outcome.p99_ms,
             resident: self.target.resident()?,

@@ -23,6 +23,11 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// Files a proxy has open besides its connections.
 const FILES_RESERVED: usize = 500;
 
+/// Limits of every kind, which nobody reaches here.
+const UNREACHED_LIMITS: &str = "[tenant.bench.limits]\nrequests_per_second = 100000000\n\
+     request_bytes_per_second = 1000000000\nreply_bytes_per_second = 1000000000\nconnections = 100000\n\
+     in_flight = 1000000\n[tenant.bench.limits.class.write]\nrequests_per_second = 90000000\n";
+
 /// A way to Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -30,6 +35,12 @@ pub(crate) enum Kind {
     Twemproxy,
     Haproxy,
     Tenantry,
+    /// The same, for a tenant with `compression = "lz4"`.
+    Compressing,
+    /// The same, without a breaker.
+    Bare,
+    /// The same, with a breaker and for a tenant with limits of every kind that it does not reach.
+    Guarded,
     /// The cluster itself, for a client that knows where the keys are.
     DirectCluster,
     /// Tenantry in front of the cluster.
@@ -46,8 +57,15 @@ impl Kind {
     pub(crate) const CLUSTER: [Self; 5] =
         [Self::Direct, Self::DirectCluster, Self::Tenantry, Self::Cluster, Self::Relaxed];
 
+    /// The ways to one Redis with values that can be compressed.
+    pub(crate) const COMPRESSION: [Self; 3] = [Self::Direct, Self::Tenantry, Self::Compressing];
+
+    /// With and without what guards tenants and nodes.
+    pub(crate) const GUARDS: [Self; 4] = [Self::Direct, Self::Bare, Self::Tenantry, Self::Guarded];
+
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        let all = || Self::SINGLE.into_iter().chain(Self::CLUSTER);
+        let all =
+            || Self::SINGLE.into_iter().chain(Self::CLUSTER).chain(Self::COMPRESSION).chain(Self::GUARDS);
         all().find(|kind| kind.name() == name).ok_or_else(|| {
             let mut names: Vec<_> = all().map(Self::name).collect();
             names.sort_unstable();
@@ -70,6 +88,9 @@ impl Kind {
             Self::Twemproxy => "twemproxy",
             Self::Haproxy => "haproxy",
             Self::Tenantry => "tenantry",
+            Self::Compressing => "tenantry-lz4",
+            Self::Bare => "tenantry-bare",
+            Self::Guarded => "tenantry-guarded",
             Self::DirectCluster => "direct-cluster",
             Self::Cluster => "tenantry-cluster",
             Self::Relaxed => "tenantry-relaxed",
@@ -82,10 +103,28 @@ impl Kind {
             Self::Direct | Self::DirectCluster => "redis-server".into(),
             Self::Twemproxy => "nutcracker".into(),
             Self::Haproxy => "haproxy".into(),
-            Self::Tenantry | Self::Cluster | Self::Relaxed => {
+            Self::Tenantry
+            | Self::Compressing
+            | Self::Bare
+            | Self::Guarded
+            | Self::Cluster
+            | Self::Relaxed => {
                 std::env::var_os("TENANTRY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tenantry").into())
             }
         }
+    }
+
+    /// The program, as it is started.
+    pub(crate) fn command(self) -> Command {
+        let mut command = Command::new(self.program());
+        // Tenantry reads its settings from the environment too, and refuses variables that are none.
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("TENANTRY_") || name_text.starts_with("REDIS_") {
+                command.env_remove(&name);
+            }
+        }
+        command
     }
 
     /// What to do when the program is not there.
@@ -98,9 +137,12 @@ impl Kind {
             Self::Haproxy => {
                 "install haproxy (Debian: apt-get install haproxy) or leave it out with --targets"
             }
-            Self::Tenantry | Self::Cluster | Self::Relaxed => {
-                "build it (cargo build --release), or name the binary in TENANTRY_BIN"
-            }
+            Self::Tenantry
+            | Self::Compressing
+            | Self::Bare
+            | Self::Guarded
+            | Self::Cluster
+            | Self::Relaxed => "build it (cargo build --release), or name the binary in TENANTRY_BIN",
         }
     }
 
@@ -113,6 +155,9 @@ impl Kind {
             Self::Direct
             | Self::Twemproxy
             | Self::Tenantry
+            | Self::Compressing
+            | Self::Bare
+            | Self::Guarded
             | Self::DirectCluster
             | Self::Cluster
             | Self::Relaxed => files,
@@ -186,6 +231,31 @@ impl Stand {
         self.servers(kind).iter().map(Target::cpu_time).sum()
     }
 
+    /// Stops Redis itself (`-STOP`), or continues it (`-CONT`).
+    pub(crate) fn signal_redis(&self, signal: &str) -> anyhow::Result<()> {
+        let process = self.redis.process.as_ref().context("Redis is there")?;
+        let status = Command::new("kill").arg(signal).arg(process.id().to_string()).status()?;
+        if status.success() { Ok(()) } else { bail!("kill {signal}: {status}") }
+    }
+
+    /// Bytes that the servers behind a target have read and written, together.
+    pub(crate) fn redis_traffic(&self, kind: Kind) -> anyhow::Result<u64> {
+        let of_server = |server: &Target| {
+            let stats = load::ask(server.address, &request(&[b"INFO", b"stats"]))?;
+            let figure = |line: &str| {
+                let of_network = ["total_net_input_bytes:", "total_net_output_bytes:"];
+                of_network.iter().find_map(|name| line.trim().strip_prefix(name)?.parse::<u64>().ok())
+            };
+            Ok(stats.lines().filter_map(figure).sum::<u64>())
+        };
+        self.servers(kind).iter().map(of_server).sum()
+    }
+
+    /// Where configurations and logs are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Where Redis itself is.
     pub(crate) fn redis_address(&self) -> SocketAddr {
         self.redis.address
@@ -207,16 +277,14 @@ impl Stand {
 
     /// Starts a target of its own; Redis itself is there already.
     fn start(&self, kind: Kind) -> anyhow::Result<Target> {
+        self.start_with(kind, "")
+    }
+
+    /// The same with more lines about Tenantry's upstream, and sections after it.
+    pub(crate) fn start_with(&self, kind: Kind, upstream_lines: &str) -> anyhow::Result<Target> {
         let address = free_address()?;
         let path = self.directory.path().join(format!("{kind}.conf"));
-        let mut command = Command::new(kind.program());
-        // Tenantry reads its settings from the environment too, and refuses variables that are none.
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("TENANTRY_") || name_text.starts_with("REDIS_") {
-                command.env_remove(&name);
-            }
-        }
+        let mut command = kind.command();
         let configuration = match kind {
             Kind::Direct | Kind::DirectCluster => {
                 let server = self.servers(kind).first().context("there is no cluster")?;
@@ -233,9 +301,14 @@ impl Stand {
                 command.args(["-db", "-f"]).arg(&path);
                 self.haproxy(address)
             }
-            Kind::Tenantry | Kind::Cluster | Kind::Relaxed => {
+            Kind::Tenantry
+            | Kind::Compressing
+            | Kind::Bare
+            | Kind::Guarded
+            | Kind::Cluster
+            | Kind::Relaxed => {
                 command.arg("--config").arg(&path);
-                self.tenantry(kind, address, free_address()?)
+                self.tenantry(kind, (address, free_address()?), upstream_lines)
             }
         };
         fs::write(&path, configuration)?;
@@ -258,16 +331,33 @@ impl Stand {
         )
     }
 
-    fn tenantry(&self, kind: Kind, address: SocketAddr, admin: SocketAddr) -> String {
+    fn tenantry(
+        &self,
+        kind: Kind,
+        (address, admin): (SocketAddr, SocketAddr),
+        upstream_lines: &str,
+    ) -> String {
         let scheme = if kind.is_on_cluster() { "redis+cluster" } else { "redis" };
         let servers: Vec<_> = self.servers(kind).iter().map(|server| server.address.to_string()).collect();
         let servers = servers.join(",");
-        let order = if kind == Kind::Relaxed { "order = \"relaxed\"\n" } else { "" };
+        let lines = match kind {
+            Kind::Relaxed => "order = \"relaxed\"\n",
+            Kind::Compressing => "prefix = \"compressed:\"\ncompression = \"lz4\"\n",
+            Kind::Guarded => UNREACHED_LIMITS,
+            Kind::Direct
+            | Kind::Twemproxy
+            | Kind::Haproxy
+            | Kind::Tenantry
+            | Kind::Bare
+            | Kind::DirectCluster
+            | Kind::Cluster => "",
+        };
+        let breaker = if kind == Kind::Bare { "[upstream.main.breaker]\nenabled = false\n" } else { "" };
         format!(
             "workers = 1\n\n[downstream]\nmax_connections = 100000\n\n\
              [[listener]]\naddress = \"{address}\"\ntenant = \"bench\"\n\n\
-             [admin]\naddress = \"{admin}\"\n\n[upstream.main]\nurl = \"{scheme}://{servers}\"\n\n\
-             [tenant.bench]\n{order}"
+             [admin]\naddress = \"{admin}\"\n\n[upstream.main]\nurl = \"{scheme}://{servers}\"\n{upstream_lines}\n{breaker}\
+             [tenant.bench]\n{lines}"
         )
     }
 

@@ -43,6 +43,15 @@ pub(crate) enum Keys {
     OneTag,
 }
 
+/// What values are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Letters by chance, of which nothing can be saved.
+    Letters,
+    /// Rows of JSON.
+    Json,
+}
+
 /// Who sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
@@ -63,6 +72,7 @@ pub(crate) struct Workload {
     pub(crate) depth: usize,
     pub(crate) keys: Keys,
     pub(crate) sender: Sender,
+    pub(crate) content: Content,
 }
 
 const fn workload(
@@ -72,7 +82,8 @@ const fn workload(
     connections: usize,
     depth: usize,
 ) -> Workload {
-    Workload { name, verb, value, connections, depth, keys: Keys::Anywhere, sender: Sender::Own }
+    let (keys, sender, content) = (Keys::Anywhere, Sender::Own, Content::Letters);
+    Workload { name, verb, value, connections, depth, keys, sender, content }
 }
 
 /// The workloads on one Redis, in the order in which they are measured.
@@ -107,11 +118,19 @@ pub(crate) static CLUSTER: [Workload; 11] = [
     workload("mget10-tag", Verb::MgetTen, 64, 50, 1).of(Keys::OneTag),
 ];
 
+/// The workloads with values that can be compressed.
+pub(crate) static COMPRESSION: [Workload; 4] = [
+    workload("get4k-json", Verb::Get, 4 << 10, 50, 1).with(Content::Json),
+    workload("set4k-json", Verb::Set, 4 << 10, 50, 1).with(Content::Json),
+    workload("get64k-json", Verb::Get, 64 << 10, 50, 1).with(Content::Json),
+    workload("set64k-json", Verb::Set, 64 << 10, 50, 1).with(Content::Json),
+];
+
 /// What goes on beside a crowd that waits, see [`crate::crowd`].
 pub(crate) static BESIDE_A_CROWD: Workload = workload("crowd", Verb::Mixed, 64, 50, 1);
 
 pub(crate) fn named(name: &str) -> Result<&'static Workload, String> {
-    let all = || SINGLE.iter().chain(&CLUSTER);
+    let all = || SINGLE.iter().chain(&CLUSTER).chain(&COMPRESSION);
     all().find(|workload| workload.name == name).ok_or_else(|| {
         let names: Vec<_> = all().map(|workload| workload.name).collect();
         format!("no workload `{name}`; there are {}", names.join(", "))
@@ -137,6 +156,10 @@ impl Workload {
         Self { keys, ..self }
     }
 
+    const fn with(self, content: Content) -> Self {
+        Self { content, ..self }
+    }
+
     /// Replies to one batch.
     pub(crate) fn replies(&self) -> usize {
         self.depth * self.verb.replies()
@@ -149,7 +172,13 @@ impl Workload {
             Kind::Twemproxy => self.verb != Verb::Transaction,
             Kind::DirectCluster => self.sender == Sender::RedisBenchmark,
             Kind::Direct => self.sender == Sender::Own,
-            Kind::Haproxy | Kind::Tenantry | Kind::Cluster | Kind::Relaxed => true,
+            Kind::Haproxy
+            | Kind::Tenantry
+            | Kind::Compressing
+            | Kind::Bare
+            | Kind::Guarded
+            | Kind::Cluster
+            | Kind::Relaxed => true,
         }
     }
 
@@ -165,7 +194,11 @@ impl Workload {
         let (size, unit) = if self.value < 1024 { (self.value, "B") } else { (self.value >> 10, "KiB") };
         let keys = if self.keys == Keys::OneTag { ", one hash tag" } else { "" };
         let sender = if self.sender == Sender::RedisBenchmark { ", by redis-benchmark" } else { "" };
-        format!("{verb} {size} {unit}, {} connections, depth {}{keys}{sender}", self.connections, self.depth)
+        let content = if self.content == Content::Json { " of JSON" } else { "" };
+        format!(
+            "{verb} {size} {unit}{content}, {} connections, depth {}{keys}{sender}",
+            self.connections, self.depth
+        )
     }
 
     /// `SET`s that fill every key the workload touches.
@@ -238,8 +271,24 @@ impl Workload {
 
     fn sample_value(&self) -> Vec<u8> {
         let mut rng = Rng::with_seed(SEED);
-        (0..self.value).map(|_| rng.u8(b'a'..=b'z')).collect()
+        match self.content {
+            Content::Letters => (0..self.value).map(|_| rng.u8(b'a'..=b'z')).collect(),
+            Content::Json => {
+                let rows = std::iter::repeat_with(|| json_row(&mut rng).into_bytes());
+                rows.flatten().take(self.value).collect()
+            }
+        }
     }
+}
+
+/// What an application may keep of a user.
+fn json_row(rng: &mut Rng) -> String {
+    let (id, score) = (rng.u32(..1_000_000), rng.u32(..100_000));
+    let (name, is_active) = (rng.u16(..), rng.bool());
+    format!(
+        r#"{{"id":{id},"name":"user-{name:x}","email":"u{id}@example.com","active":{is_active},"score":{score},"tags":["a","b{}"]}},"#,
+        id % 7
+    )
 }
 
 /// One request by itself.
